@@ -1,1 +1,3 @@
-fn main(){}
+//! The `prefect-guard` binary.
+
+fn main() {}

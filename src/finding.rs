@@ -1,0 +1,233 @@
+//! What a rule reports: the rule, where, what is wrong, what to do, and (where we can mend it) the fix.
+//!
+//! This is the bottom of the crate: everything may use it, it uses nothing.
+
+use std::fmt;
+
+use crate::patch::Fix;
+
+/// What the operator wants done about a rule's findings (`deny | warn | off` in the policy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Not reported at all.
+    Off,
+    /// Reported as a warning; the object passes.
+    Warn,
+    /// The object is refused.
+    Deny,
+}
+
+/// How a finding ends up in an answer, after policy, exemptions and the ratchet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The object passes, and its author is told.
+    Warn,
+    /// The object is refused.
+    Deny,
+}
+
+impl Severity {
+    /// The word used in JSON output, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warn => "warn",
+            Severity::Deny => "deny",
+        }
+    }
+}
+
+/// The permanent identity of a rule and its documentation.
+pub struct Rule {
+    /// `PSG` and three digits; never reused.
+    pub id: &'static str,
+    /// The name that reads after "allow".
+    pub name: &'static str,
+    /// What is done about a finding when the policy says nothing.
+    pub default: Level,
+    /// The release that brought the rule.
+    pub since: &'static str,
+    /// What it finds, in one line, for tables and `--help`.
+    pub summary: &'static str,
+    /// The whole page, Markdown, as `prefect-guard explain` prints it.
+    pub page: &'static str,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.name)
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Rule {}
+
+/// Something taken from a manifest that may be, or hold, a secret: it can be compared, never printed.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    /// Wraps a value so that no `Debug` or `Display` can show it.
+    pub fn new(value: impl Into<String>) -> Self {
+        Sensitive(value.into())
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+/// Where a finding is: in the author's words and as a JSON pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The container's name as the author wrote it.
+    pub container: Option<String>,
+    /// The environment variable's name as the author wrote it.
+    pub variable: Option<String>,
+    /// JSON pointer (RFC 6901) into the object, to the closest field there is.
+    pub pointer: String,
+}
+
+/// One thing a rule found.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Deny or warn, as decided in the end.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// What is wrong, without the place: `driver `psycopg2` is not async`.
+    pub what: String,
+    /// The one thing to do, in the imperative.
+    pub help: String,
+    /// Why the severity is not the rule's own ("stood before this change", "exempted by annotation"…).
+    pub note: Option<&'static str>,
+    /// The most this finding may be, whatever the policy says of its rule.
+    pub at_most: Level,
+    /// The value at fault, for telling an old fault from a new one.
+    pub evidence: Sensitive,
+    /// What `/mutate` does about it, if it can.
+    pub fix: Option<Fix>,
+}
+
+/// The longest first line of a message, in bytes (a warning longer than 256 is cut by the API server).
+pub const MESSAGE_LIMIT: usize = 256;
+
+impl Finding {
+    /// The first line: `PSG103 sync-driver: container `api`, env `X`: driver `psycopg2` is not async`.
+    /// At most [`MESSAGE_LIMIT`] bytes, no control characters.
+    pub fn message(&self) -> String {
+        let mut text = format!("{} {}: ", self.rule.id, self.rule.name);
+        if let Some(container) = &self.place.container {
+            text.push_str(&format!("container `{}`", clip(container, 63)));
+        }
+        if let Some(variable) = &self.place.variable {
+            let separator = if self.place.container.is_some() { ", " } else { "" };
+            text.push_str(&format!("{separator}env `{}`", clip(variable, 80)));
+        }
+        if self.place.container.is_some() || self.place.variable.is_some() {
+            text.push_str(": ");
+        }
+        text.push_str(&self.what);
+        if let Some(note) = self.note {
+            text.push_str(&format!(" ({note})"));
+        }
+        one_line(&text, MESSAGE_LIMIT)
+    }
+
+    /// Whether two findings are of the same fault: rule, container, variable and value.
+    pub fn same_fault(&self, other: &Finding) -> bool {
+        self.rule == other.rule
+            && self.place.container == other.place.container
+            && self.place.variable == other.place.variable
+            && self.evidence == other.evidence
+    }
+}
+
+/// Cuts a name to `limit` bytes at a character boundary, with an ellipsis when something went.
+pub fn clip(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// Makes a text fit for one line of a warning: control characters become blanks, and it is cut to `limit` bytes.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let clean: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
+    clip(&clean, limit)
+}
+
+/// Control characters, and the invisible ones that reorder or hide text on a terminal.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Collects the findings of one object, in the order of the register.
+#[derive(Debug, Default)]
+pub struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Records a finding at its rule's default level; the returned reference takes what is special about it.
+    pub fn add(
+        &mut self,
+        rule: &'static Rule,
+        place: Place,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> &mut Finding {
+        let (what, help) = (what.into(), help.into());
+        self.findings.push(Finding {
+            rule,
+            severity: Severity::Warn,
+            place,
+            what,
+            help,
+            note: None,
+            at_most: Level::Deny,
+            evidence: Sensitive::default(),
+            fix: None,
+        });
+        self.findings.last_mut().expect("a finding was just pushed")
+    }
+
+    /// Everything found, in order.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+impl Finding {
+    /// Ties the finding to the value at fault, so that the same value in the old object only warns.
+    pub fn about(&mut self, value: impl Into<String>) -> &mut Self {
+        self.evidence = Sensitive::new(value);
+        self
+    }
+
+    /// Never more than a warning, for the reason given to the reader.
+    pub fn only_warn(&mut self, why: Option<&'static str>) -> &mut Self {
+        self.at_most = Level::Warn;
+        self.note = why.or(self.note);
+        self
+    }
+
+    /// What `/mutate` does about it.
+    pub fn mend(&mut self, fix: Fix) -> &mut Self {
+        self.fix = Some(fix);
+        self
+    }
+}

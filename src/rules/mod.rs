@@ -1,0 +1,65 @@
+//! The rules: one `.rs` and one `.md` each. The register below is the only list of them; help, docs, metrics and
+//! the policy schema are made from it, and `tests/structure.rs` compares it with what is on disk.
+
+use crate::finding::{Report, Rule};
+use crate::policy::Settings;
+use crate::prefect::database::Database;
+use crate::workload::command::Invocation;
+use crate::workload::env::Environment;
+use crate::workload::{Container, ContainerRef, Workload};
+
+/// One line of the register.
+pub struct Entry {
+    /// Identity and documentation.
+    pub rule: &'static Rule,
+    /// Looks at one workload and reports what it finds.
+    pub check: fn(&Subject<'_>, &mut Report),
+}
+
+macro_rules! register {
+    ($($module:ident),* $(,)?) => {
+        $(pub mod $module;)*
+        /// Every rule, in the order in which findings are reported.
+        pub static REGISTER: &[Entry] = &[$(Entry { rule: &$module::RULE, check: $module::check }),*];
+    };
+}
+
+register! {
+    psg103_sync_driver,
+}
+
+/// The rule with this id (`PSG103`) or name (`sync-driver`), in any case.
+pub fn find(id_or_name: &str) -> Option<&'static Rule> {
+    let wanted = id_or_name.trim();
+    REGISTER
+        .iter()
+        .map(|entry| entry.rule)
+        .find(|rule| rule.id.eq_ignore_ascii_case(wanted) || rule.name.eq_ignore_ascii_case(wanted))
+}
+
+/// What a rule gets to see: one workload, already read and understood.
+pub struct Subject<'a> {
+    /// The workload.
+    pub workload: &'a Workload<'a>,
+    /// What the policy says for its namespace.
+    pub settings: &'a Settings,
+    /// The Prefect servers in its template; the one that leads comes first.
+    pub servers: Vec<Server<'a>>,
+    /// Containers whose command runs a `prefect server database …` sub-command and that are no server (migration
+    /// initContainers, migration Jobs), with the environment and database setting they would use.
+    pub database_commands: Vec<Server<'a>>,
+}
+
+/// A container that is a Prefect server, or shares its database.
+pub struct Server<'a> {
+    /// Which container.
+    pub at: ContainerRef,
+    /// The container.
+    pub container: &'a Container<'a>,
+    /// What it runs.
+    pub invocation: Invocation<'a>,
+    /// Its environment as the process will see it.
+    pub environment: Environment<'a>,
+    /// The database setting that Prefect finds in that environment.
+    pub database: Database<'a>,
+}

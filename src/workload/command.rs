@@ -1,0 +1,7 @@
+//! What a container runs.
+
+use std::marker::PhantomData;
+
+/// What a container runs.
+#[derive(Debug, Default)]
+pub struct Invocation<'a>(PhantomData<&'a ()>);

@@ -1,0 +1,1 @@
+//! Where the pod template of a workload is.

@@ -1,0 +1,78 @@
+//! Where the pod template is, and what its containers run.
+
+pub mod command;
+pub mod discover;
+pub mod env;
+pub mod image;
+pub mod view;
+
+use std::borrow::Cow;
+
+pub use view::{Container, PodTemplate};
+
+/// A workload whose pod template we judge.
+#[derive(Debug)]
+pub struct Workload<'a> {
+    /// `Deployment`, `StatefulSet`, `Job`, `CronJob`, or a kind that the policy names.
+    pub kind: Cow<'a, str>,
+    /// What we do with this kind.
+    pub class: Class,
+    /// JSON pointer to the pod template (`/spec/template`).
+    pub template_pointer: Cow<'a, str>,
+    /// The pod template.
+    pub template: PodTemplate<'a>,
+    /// The template's text, byte for byte.
+    pub template_raw: &'a str,
+    /// `spec.replicas`; absent means 1.
+    pub replicas: Option<i64>,
+    /// How an update replaces pods.
+    pub rollout: Rollout,
+    /// Names of the `volumeClaimTemplates` of a StatefulSet: volumes backed by a claim.
+    pub claim_templates: Vec<view::Text<'a>>,
+    /// `ownerReferences` holds a controller: it would undo a mutation.
+    pub controlled: bool,
+    /// `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+}
+
+/// What is done with a kind of workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Deployment, StatefulSet and the policy's kinds: mutated and validated.
+    Server,
+    /// Job and CronJob: only validated.
+    Job,
+}
+
+/// How an update replaces the pods of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rollout {
+    /// Old and new pods run side by side for a while (a Deployment's default `RollingUpdate` with a surge).
+    #[default]
+    Overlapping,
+    /// The old pod goes before the new one comes (`Recreate`, no surge, StatefulSets).
+    OneAfterTheOther,
+}
+
+impl Workload<'_> {
+    /// JSON pointer to the container list entry: `/spec/template/spec/containers/0`.
+    pub fn container_pointer(&self, at: ContainerRef) -> String {
+        let list = if at.init { "initContainers" } else { "containers" };
+        format!("{}/spec/{list}/{}", self.template_pointer, at.index)
+    }
+
+    /// The container at `at`.
+    pub fn container(&self, at: ContainerRef) -> &Container<'_> {
+        let spec = &self.template.spec;
+        if at.init { &spec.init_containers()[at.index] } else { &spec.containers[at.index] }
+    }
+}
+
+/// Which container of a template: an index into `containers` or `initContainers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerRef {
+    /// True for `initContainers`.
+    pub init: bool,
+    /// The position in its list.
+    pub index: usize,
+}

@@ -1,0 +1,343 @@
+//! The borrowed view of what we read of a workload: only the fields some rule looks at, everything else is
+//! skipped unparsed. Parts we copy or compare whole stay raw text (`&RawValue`), byte for byte.
+//!
+//! `null` reads as absent everywhere, as the API server's own decoder does.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A string borrowed from the review where it holds no escapes.
+///
+/// The wrapper is needed because `Vec<Cow<str>>` never borrows with serde.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text(Cow::Borrowed(text))
+    }
+}
+
+/// Reads `null` as the default, as Go's decoder does.
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A pod template (`core/v1` PodTemplateSpec), as far as rules read it.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodTemplate<'a> {
+    /// The template's own metadata.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub metadata: TemplateMeta<'a>,
+    /// The pod spec.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub spec: PodSpec<'a>,
+}
+
+/// Metadata of a pod template.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct TemplateMeta<'a> {
+    /// Annotations with a `/` in their key, in the order written.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub annotations: Annotations<'a>,
+    /// Labels (meshes are switched on by label too).
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub labels: Annotations<'a>,
+}
+
+/// A string map in the order written; values that are no strings read as absent.
+#[derive(Debug, Clone, Default)]
+pub struct Annotations<'a>(pub Vec<(Text<'a>, Text<'a>)>);
+
+impl<'a> Annotations<'a> {
+    /// The value of `key`; the last one where a key is given twice, as Go's decoder has it.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+    }
+
+    /// All pairs in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Annotations<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of strings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    if let Scalar::Text(value) = map.next_value::<Scalar<'de>>()? {
+                        pairs.push((key, value));
+                    }
+                }
+                Ok(Annotations(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Scalar<'a> {
+    Text(#[serde(borrow)] Text<'a>),
+    Other(IgnoredAny),
+}
+
+/// The pod spec, as far as rules read it.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSpec<'a> {
+    /// `None` when absent or null: then a patch has to add the whole list.
+    #[serde(borrow)]
+    pub init_containers: Option<Vec<Container<'a>>>,
+    /// The ordinary containers.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub containers: Vec<Container<'a>>,
+    /// The pod's volumes.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub volumes: Vec<Volume<'a>>,
+    /// Whether Service variables are injected; `None` means the default, true.
+    pub enable_service_links: Option<bool>,
+}
+
+impl<'a> PodSpec<'a> {
+    /// The initContainers, none when absent.
+    pub fn init_containers(&self) -> &[Container<'a>] {
+        self.init_containers.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the kubelet adds `*_SERVICE_HOST` and friends to the environment.
+    pub fn service_links(&self) -> bool {
+        self.enable_service_links.unwrap_or(true)
+    }
+}
+
+/// One container of a pod template.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container<'a> {
+    /// Its name.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub name: Text<'a>,
+    /// Its image reference as written.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub image: Text<'a>,
+    /// `Always`, `IfNotPresent`, `Never`.
+    #[serde(borrow)]
+    pub image_pull_policy: Option<Text<'a>>,
+    /// Replaces the image's entrypoint.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub command: Vec<Text<'a>>,
+    /// Replaces the image's CMD.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub args: Vec<Text<'a>>,
+    /// Environment variables, in order: later ones may use earlier ones, a later duplicate wins.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub env: Vec<EnvVar<'a>>,
+    /// Whole ConfigMaps and Secrets as variables; these come before `env`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub env_from: Vec<EnvFrom<'a>>,
+    /// Where the process starts.
+    #[serde(borrow)]
+    pub working_dir: Option<Text<'a>>,
+    /// Mounted volumes.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub volume_mounts: Vec<VolumeMount<'a>>,
+    /// Raw block devices, copied as they are.
+    #[serde(borrow)]
+    pub volume_devices: Option<&'a RawValue>,
+    /// Copied as it is.
+    #[serde(borrow)]
+    pub security_context: Option<&'a RawValue>,
+    /// Copied as it is; see [`Container::memory_limit`].
+    #[serde(borrow)]
+    pub resources: Option<&'a RawValue>,
+    /// `Always` on an initContainer makes it a native sidecar.
+    #[serde(borrow)]
+    pub restart_policy: Option<Text<'a>>,
+}
+
+impl Container<'_> {
+    /// An initContainer that keeps running beside the pod (Kubernetes 1.29 and later).
+    pub fn is_native_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+/// One entry of `env`.
+#[derive(Debug, Clone, Default)]
+pub struct EnvVar<'a> {
+    /// The name as written.
+    pub name: Text<'a>,
+    /// A literal value, `$(VAR)` not yet expanded. `None` where the key is absent (that is the empty string
+    /// when there is no `valueFrom` either).
+    pub value: Option<Text<'a>>,
+    /// Where the value comes from instead.
+    pub value_from: Option<ValueFrom<'a>>,
+    /// The whole entry as written, for copying it unchanged.
+    pub raw: &'a str,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for EnvVar<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            #[serde(borrow, default, deserialize_with = "null_is_default")]
+            name: Text<'a>,
+            #[serde(borrow)]
+            value: Option<Text<'a>>,
+            #[serde(borrow)]
+            value_from: Option<ValueFrom<'a>>,
+        }
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        let fields: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
+        Ok(EnvVar { name: fields.name, value: fields.value, value_from: fields.value_from, raw })
+    }
+}
+
+/// The source of a variable's value.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueFrom<'a> {
+    /// From a Secret.
+    #[serde(borrow)]
+    pub secret_key_ref: Option<KeyRef<'a>>,
+    /// From a ConfigMap.
+    #[serde(borrow)]
+    pub config_map_key_ref: Option<KeyRef<'a>>,
+}
+
+/// A key of a Secret or a ConfigMap.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct KeyRef<'a> {
+    /// The object's name.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub name: Text<'a>,
+    /// The key in it.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub key: Text<'a>,
+    /// Whether the pod starts without it.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub optional: bool,
+}
+
+/// One entry of `envFrom`.
+#[derive(Debug, Clone, Default)]
+pub struct EnvFrom<'a> {
+    /// Put before each key.
+    pub prefix: Text<'a>,
+    /// The whole entry as written.
+    pub raw: &'a str,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for EnvFrom<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default, deserialize_with = "null_is_default")]
+            prefix: Text<'a>,
+        }
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        let fields: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
+        Ok(EnvFrom { prefix: fields.prefix, raw })
+    }
+}
+
+/// One mounted volume of a container.
+#[derive(Debug, Clone, Default)]
+pub struct VolumeMount<'a> {
+    /// The volume's name.
+    pub name: Text<'a>,
+    /// Where it is mounted.
+    pub mount_path: Text<'a>,
+    /// Read-only mounts cannot hold a database.
+    pub read_only: bool,
+    /// The part of the volume that is mounted.
+    pub sub_path: Option<Text<'a>>,
+    /// The whole entry as written.
+    pub raw: &'a str,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for VolumeMount<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            #[serde(borrow, default, deserialize_with = "null_is_default")]
+            name: Text<'a>,
+            #[serde(borrow, default, deserialize_with = "null_is_default")]
+            mount_path: Text<'a>,
+            #[serde(default, deserialize_with = "null_is_default")]
+            read_only: bool,
+            #[serde(borrow)]
+            sub_path: Option<Text<'a>>,
+        }
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        let f: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
+        Ok(VolumeMount {
+            name: f.name,
+            mount_path: f.mount_path,
+            read_only: f.read_only,
+            sub_path: f.sub_path,
+            raw,
+        })
+    }
+}
+
+/// One volume of a pod: its name and what backs it.
+#[derive(Debug, Clone, Default)]
+pub struct Volume<'a> {
+    /// Its name.
+    pub name: Text<'a>,
+    /// The key beside `name` that names the source (`persistentVolumeClaim`, `emptyDir`, `configMap`…);
+    /// empty when there is none, which Kubernetes reads as `emptyDir`.
+    pub source: Text<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Volume<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Volume<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a volume")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut volume = Volume::default();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    if &*key == "name" {
+                        volume.name = map.next_value::<Option<Text<'de>>>()?.unwrap_or_default();
+                    } else if map.next_value::<Option<IgnoredAny>>()?.is_some() {
+                        volume.source = key;
+                    }
+                }
+                Ok(volume)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
