@@ -4,6 +4,7 @@ pub mod command;
 pub mod discover;
 pub mod env;
 pub mod image;
+mod shell;
 pub mod view;
 
 use std::borrow::Cow;
