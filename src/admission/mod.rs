@@ -1,5 +1,9 @@
 //! The wire: bytes in, bytes out.
 
+pub mod request;
+
+pub use request::{Request, Unreadable};
+
 use crate::decision::Door;
 use crate::finding::{Rule, Severity};
 use crate::policy::Policy;

@@ -1,0 +1,148 @@
+//! The borrowed view of an AdmissionReview's request.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::workload::view::{Text, null_is_default};
+
+/// `request` of an AdmissionReview (`admission.k8s.io/v1`), as far as we read it.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Echoed byte for byte.
+    #[serde(borrow)]
+    pub uid: Text<'a>,
+    /// The kind the object was converted to (not what the user sent).
+    #[serde(borrow, default)]
+    pub kind: GroupVersionKind<'a>,
+    /// `status`, `scale`…; empty for the object itself.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub sub_resource: Text<'a>,
+    /// Empty with `generateName`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub name: Text<'a>,
+    /// The namespace.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub namespace: Text<'a>,
+    /// What is being done.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub operation: Text<'a>,
+    /// Whether nothing will be stored.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub dry_run: bool,
+    /// The object as it would be stored; absent for DELETE.
+    #[serde(borrow)]
+    pub object: Option<&'a RawValue>,
+    /// The object as it is stored; absent for CREATE.
+    #[serde(borrow)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+/// A group, version and kind.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// `apps`; empty for the core group.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub group: Text<'a>,
+    /// `v1`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub version: Text<'a>,
+    /// `Deployment`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub kind: Text<'a>,
+}
+
+/// What a manifest says of itself.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    api_version: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    kind: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    metadata: Meta<'a>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    namespace: Text<'a>,
+}
+
+/// Why an object could not be read: the path to the fault and what is wrong there. Never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{path}` {problem}")]
+pub struct Unreadable {
+    /// The field's path: `spec.template.spec.containers[0].command`.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl<'a> Request<'a> {
+    /// The CREATE request that `kubectl apply` of this manifest (one object as JSON text) would cause.
+    pub fn of_manifest(json: &'a str) -> Result<Self, Unreadable> {
+        let manifest: Manifest<'a> = parse(json)?;
+        let (group, version) = match manifest.api_version.0 {
+            Cow::Borrowed(text) => match text.split_once('/') {
+                Some((group, version)) => (Text::from(group), Text::from(version)),
+                None => (Text::default(), Text::from(text)),
+            },
+            Cow::Owned(text) => match text.split_once('/') {
+                Some((group, version)) => {
+                    (Text(Cow::Owned(group.to_owned())), Text(Cow::Owned(version.to_owned())))
+                }
+                None => (Text::default(), Text(Cow::Owned(text))),
+            },
+        };
+        Ok(Request {
+            kind: GroupVersionKind { group, version, kind: manifest.kind },
+            name: manifest.metadata.name,
+            namespace: manifest.metadata.namespace,
+            operation: Text::from("CREATE"),
+            object: Some(parse(json)?),
+            ..Request::default()
+        })
+    }
+}
+
+/// Parses JSON text into a view; a failure names the path and never quotes a value.
+pub fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Unreadable> {
+    serde_json::from_str(json).map_err(|_| why(json, std::marker::PhantomData::<T>))
+}
+
+/// Parses once more to learn where it failed; the happy path does not pay for it.
+fn why<'a, T: serde::Deserialize<'a>>(json: &'a str, _: std::marker::PhantomData<T>) -> Unreadable {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(_) => Unreadable {
+            path: ".".to_owned(),
+            problem: "is followed by something that is no JSON".to_owned(),
+        },
+        Err(error) => {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            let problem = match inner.classify() {
+                serde_json::error::Category::Data => describe(&inner.to_string()),
+                _ => format!("is no JSON (line {}, column {})", inner.line(), inner.column()),
+            };
+            Unreadable { path, problem }
+        }
+    }
+}
+
+/// serde's message without the value it quotes: `invalid type: string "hunter2", expected a sequence`.
+fn describe(message: &str) -> String {
+    match message.rsplit_once("expected ") {
+        Some((_, expected)) => {
+            let expected = expected.split(" at line ").next().unwrap_or(expected);
+            format!("should be {expected}")
+        }
+        None if message.contains("missing field") => "lacks a field that it needs".to_owned(),
+        None => "has an unexpected value".to_owned(),
+    }
+}

@@ -1,0 +1,317 @@
+//! The policy file as it is written: YAML, unknown keys refused with their line.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
+use crate::finding::{Level, Rule};
+use crate::rules;
+
+/// Why a policy file was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy line {line}, column {column}: {problem}")]
+pub struct PolicyError {
+    /// The line, from 1; 0 when unknown.
+    pub line: u64,
+    /// The column, from 1; 0 when unknown.
+    pub column: u64,
+    /// What is wrong and what may stand there.
+    pub problem: String,
+}
+
+/// The prefect-guard policy file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Policy")]
+struct File {
+    /// The version of this format.
+    api_version: ApiVersion,
+    /// Always `Policy`.
+    kind: Kind,
+    /// What happens to denials: `enforce` (the default), `warn` (they become warnings) or `audit` (nothing is denied,
+    /// warned of or patched; logs, metrics and audit annotations tell).
+    #[serde(default)]
+    mode: Option<Mode>,
+    /// Levels by rule name or id, where they differ from the rule's own.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<RuleName, LevelWord>")]
+    rules: BTreeMap<RuleName, Spanned<LevelWord>>,
+    /// What annotations on a pod template may switch off.
+    #[serde(default)]
+    exemptions: Exemptions,
+    /// The migration initContainer.
+    #[serde(default)]
+    migration: Migration,
+    /// Prefixes of values that something fills in before Prefect starts (secret injectors), added to the built-in
+    /// ones: such a value counts as not visible.
+    #[serde(default)]
+    opaque_values: Vec<String>,
+    /// Further kinds whose pod template is judged as a Deployment's.
+    #[serde(default)]
+    kinds: Vec<KindSetting>,
+    /// What differs in some namespaces, by name.
+    #[serde(default)]
+    namespaces: BTreeMap<String, Override>,
+}
+
+/// What differs in one namespace: the same keys; what is not given holds as above.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Override {
+    /// See the top level.
+    #[serde(default)]
+    mode: Option<Mode>,
+    /// Added to the top level's.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<RuleName, LevelWord>")]
+    rules: BTreeMap<RuleName, Spanned<LevelWord>>,
+    /// Key by key instead of the top level's.
+    #[serde(default)]
+    exemptions: Exemptions,
+    /// Key by key instead of the top level's.
+    #[serde(default)]
+    migration: Migration,
+    /// Added to the top level's.
+    #[serde(default)]
+    opaque_values: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+enum ApiVersion {
+    #[serde(rename = "prefect-guard.io/v1alpha1")]
+    V1Alpha1,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+enum Kind {
+    Policy,
+}
+
+/// What annotations may switch off.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Exemptions {
+    /// Whether `prefect-guard.io/allow` and `prefect-guard.io/inject: "false"` count at all. Default true.
+    #[serde(default)]
+    allowed: Option<bool>,
+    /// Rules, by name or id, from which no annotation exempts.
+    #[serde(default)]
+    forbidden: Option<Vec<RuleName>>,
+}
+
+/// The migration initContainer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Migration {
+    /// Whether `/mutate` injects it. Default true.
+    #[serde(default)]
+    inject: Option<bool>,
+    /// Whether it runs under a PostgreSQL advisory lock. Default `auto`.
+    #[serde(default)]
+    serialize: Option<Serialize>,
+    /// What it does when the database is newer than its image. Default `continue`.
+    #[serde(default)]
+    on_newer_schema: Option<OnNewerSchema>,
+    /// What is done with a migration initContainer that the user wrote. Default `pin`.
+    #[serde(default)]
+    adopted: Option<Adopted>,
+}
+
+/// A further kind of workload.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KindSetting {
+    /// Its API group, such as `argoproj.io`.
+    pub group: String,
+    /// Its kind, such as `Rollout`.
+    pub kind: String,
+    /// JSON pointer to its pod template. Default `/spec/template`.
+    #[serde(default = "default_template", deserialize_with = "pointer")]
+    pub template: String,
+}
+
+fn default_template() -> String {
+    "/spec/template".to_owned()
+}
+
+fn pointer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match json_patch::jsonptr::Pointer::parse(&text) {
+        Ok(pointer) if !pointer.is_root() => Ok(text),
+        _ => Err(serde::de::Error::custom("`template` has to be a JSON pointer such as `/spec/template`")),
+    }
+}
+
+/// `deny`, `warn` or `off` (YAML reads a bare `off` as false; that is understood too).
+#[derive(Debug, Clone, Copy)]
+struct LevelWord(Level);
+
+impl<'de> Deserialize<'de> for LevelWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        match word.as_str() {
+            "deny" => Ok(LevelWord(Level::Deny)),
+            "warn" => Ok(LevelWord(Level::Warn)),
+            "off" | "false" => Ok(LevelWord(Level::Off)),
+            _ => Err(serde::de::Error::custom("a rule is set to `deny`, `warn` or `off`")),
+        }
+    }
+}
+
+impl JsonSchema for LevelWord {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Level".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"enum": ["deny", "warn", "off", false]})
+    }
+}
+
+/// A rule of the register, by name or id.
+#[derive(Debug, Clone, Copy)]
+struct RuleName(&'static Rule);
+
+impl PartialEq for RuleName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for RuleName {}
+impl PartialOrd for RuleName {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for RuleName {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.id.cmp(other.0.id)
+    }
+}
+
+impl<'de> Deserialize<'de> for RuleName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        rules::find(&word).map(RuleName).ok_or_else(|| {
+            let near = rules::nearest(&word);
+            let word = crate::finding::one_line(&word, 60);
+            serde::de::Error::custom(format!("there is no rule `{word}`; the closest is `{near}`"))
+        })
+    }
+}
+
+impl JsonSchema for RuleName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RuleName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> =
+            rules::REGISTER.iter().flat_map(|entry| [entry.rule.name, entry.rule.id]).collect();
+        schemars::json_schema!({"type": "string", "enum": names})
+    }
+}
+
+/// Reads a policy file and settles it into settings by namespace.
+pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let file: File = serde_saphyr::from_str_with_options(text, options).map_err(refuse)?;
+    let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
+    let mut general = Settings::default();
+    settle(&mut general, file.mode, &file.rules, &file.exemptions, &file.migration, file.opaque_values);
+    let namespaces = file.namespaces.into_iter().map(|(name, own)| {
+        let mut settings = general.clone();
+        settle(&mut settings, own.mode, &own.rules, &own.exemptions, &own.migration, own.opaque_values);
+        (name, settings)
+    });
+    Ok(Policy { namespaces: namespaces.collect(), general, kinds: file.kinds })
+}
+
+/// Lays what is written over what holds so far.
+fn settle(
+    settings: &mut Settings,
+    mode: Option<Mode>,
+    rules: &BTreeMap<RuleName, Spanned<LevelWord>>,
+    exemptions: &Exemptions,
+    migration: &Migration,
+    opaque_values: Vec<String>,
+) {
+    settings.mode = mode.unwrap_or(settings.mode);
+    for (position, entry) in rules::REGISTER.iter().enumerate() {
+        if let Some(word) = rules.get(&RuleName(entry.rule)) {
+            settings.levels[position] = Some(Set { level: word.value.0, line: word.referenced.line() });
+        }
+    }
+    settings.exemptions_allowed = exemptions.allowed.unwrap_or(settings.exemptions_allowed);
+    if let Some(forbidden) = &exemptions.forbidden {
+        settings.forbidden = forbidden.iter().map(|name| name.0).collect();
+    }
+    settings.inject = migration.inject.unwrap_or(settings.inject);
+    settings.serialize = migration.serialize.unwrap_or(settings.serialize);
+    settings.on_newer_schema = migration.on_newer_schema.unwrap_or(settings.on_newer_schema);
+    settings.adopted = migration.adopted.unwrap_or(settings.adopted);
+    settings.opaque_values.extend(opaque_values.into_iter().filter(|prefix| !prefix.is_empty()));
+}
+
+/// A parser's error as ours: the position apart from the text.
+fn refuse(error: serde_saphyr::Error) -> PolicyError {
+    let location = error.location();
+    let text = error.without_snippet().to_string();
+    let problem = text.split(" at line ").next().unwrap_or(&text).trim_start_matches("error: ").to_owned();
+    PolicyError {
+        line: location.map_or(0, |at| at.line()),
+        column: location.map_or(0, |at| at.column()),
+        problem: crate::finding::one_line(&problem, 400),
+    }
+}
+
+/// The JSON Schema of [`File`].
+pub(super) fn schema() -> serde_json::Value {
+    let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
+    generator.into_root_schema_for::<File>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\n";
+
+    fn error(tail: &str) -> String {
+        Policy::from_yaml(&format!("{HEAD}{tail}")).expect_err("a policy to refuse").to_string()
+    }
+
+    #[test]
+    fn settles_namespaces_over_the_general_part() {
+        let text = format!(
+            "{HEAD}mode: warn\nrules: {{floating-image: off, PSG103: warn}}\nmigration: {{serialize: never}}\n\
+             namespaces:\n  prod: {{mode: enforce, rules: {{floating-image: deny}}}}\n"
+        );
+        let policy = Policy::from_yaml(&text).expect("a good policy");
+        let sync = rules::find("PSG103").expect("PSG103");
+        assert_eq!(policy.settings("x").mode, Mode::Warn);
+        assert_eq!(policy.settings("prod").mode, Mode::Enforce);
+        assert_eq!(policy.settings("prod").level(sync), Level::Warn);
+        assert_eq!(policy.settings("prod").serialize, Serialize::Never);
+        assert_eq!(policy.settings("x").set(sync).map(|set| set.line), Some(4));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know_with_the_line() {
+        assert!(error("mod: warn\n").starts_with("policy line 3"), "{}", error("mod: warn\n"));
+        assert!(error("rules: {sync-drivr: warn}\n").contains("the closest is `sync-driver`"));
+        assert!(error("rules: {sync-driver: maybe}\n").contains("`deny`, `warn` or `off`"));
+        assert!(error("kinds: [{group: a, kind: B, template: spec}]\n").contains("JSON pointer"));
+        assert!(Policy::from_yaml("kind: Policy\n").is_err());
+        assert!(Policy::from_yaml("").is_err());
+        assert!(Policy::from_yaml("apiVersion: v1\nkind: ConfigMap\n").is_err());
+    }
+
+    #[test]
+    fn has_a_schema_that_names_every_rule() {
+        let schema = schema().to_string();
+        assert!(rules::REGISTER.iter().all(|entry| schema.contains(entry.rule.name)));
+        assert!(schema.contains("\"additionalProperties\":false"));
+    }
+}
