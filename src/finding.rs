@@ -2,6 +2,7 @@
 //!
 //! This is the bottom of the crate: everything may use it, it uses nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::patch::Fix;
@@ -46,6 +47,8 @@ pub struct Rule {
     pub default: Level,
     /// The release that brought the rule.
     pub since: &'static str,
+    /// What `/mutate` does about it, in a few words, if it can do something.
+    pub fix: Option<&'static str>,
     /// What it finds, in one line, for tables and `--help`.
     pub summary: &'static str,
     /// The whole page, Markdown, as `prefect-guard explain` prints it.
@@ -108,7 +111,7 @@ pub struct Finding {
     /// The one thing to do, in the imperative.
     pub help: String,
     /// Why the severity is not the rule's own ("stood before this change", "exempted by annotation"…).
-    pub note: Option<&'static str>,
+    pub note: Option<Cow<'static, str>>,
     /// The most this finding may be, whatever the policy says of its rule.
     pub at_most: Level,
     /// The value at fault, for telling an old fault from a new one.
@@ -136,7 +139,7 @@ impl Finding {
             text.push_str(": ");
         }
         text.push_str(&self.what);
-        if let Some(note) = self.note {
+        if let Some(note) = &self.note {
             text.push_str(&format!(" ({note})"));
         }
         one_line(&text, MESSAGE_LIMIT)
@@ -221,7 +224,7 @@ impl Finding {
     /// Never more than a warning, for the reason given to the reader.
     pub fn only_warn(&mut self, why: Option<&'static str>) -> &mut Self {
         self.at_most = Level::Warn;
-        self.note = why.or(self.note);
+        self.note = why.map(Cow::Borrowed).or(self.note.take());
         self
     }
 

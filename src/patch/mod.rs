@@ -1,13 +1,25 @@
 //! From fixes to a JSON Patch (RFC 6902) that touches only what is ours.
+//!
+//! Operations are written by hand: a diff of two objects costs ten times as much, and of typed objects it would
+//! delete every field the types do not know.
+
+pub mod call;
+pub mod container;
+mod currency;
+pub mod obstacle;
+pub mod plan;
+
+use crate::workload::Workload;
+use container::push_quoted;
 
 /// What `/mutate` does about a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fix {
-    /// Put `container` (JSON text) into the initContainers before index `at`, taking ours away at `remove` first.
+    /// Put `container` (JSON text) into the initContainers at `at`, taking ours away at `remove` first.
     Place {
-        /// Index of our own, stale container, if there is one.
+        /// Index of our own container, if there is one.
         remove: Option<usize>,
-        /// Where the new one goes, counted after the removal.
+        /// Where it goes, counted after the removal.
         at: usize,
         /// The container as JSON text.
         container: String,
@@ -24,4 +36,128 @@ pub enum Fix {
         /// The server's image, byte for byte.
         image: String,
     },
+}
+
+impl Fix {
+    /// The word for it in logs and metrics.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Fix::Place { remove: None, .. } => "inject",
+            Fix::Place { remove: Some(from), at, .. } if from == at => "replace",
+            Fix::Place { .. } => "move",
+            Fix::Remove { .. } => "remove",
+            Fix::Pin { .. } => "pin",
+        }
+    }
+}
+
+/// One operation of a JSON Patch; `value` is JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// `add`, `replace` or `remove`.
+    pub op: &'static str,
+    /// JSON pointer.
+    pub path: String,
+    /// The value as JSON text; `None` for `remove`.
+    pub value: Option<String>,
+}
+
+impl Operation {
+    fn new(op: &'static str, path: String, value: Option<String>) -> Self {
+        Operation { op, path, value }
+    }
+}
+
+/// The operations that carry out `fixes`, in an order in which their indexes stay true: images first, then our
+/// own container.
+pub fn operations<'f>(workload: &Workload<'_>, fixes: impl Iterator<Item = &'f Fix> + Clone) -> Vec<Operation> {
+    let list = format!("{}/spec/initContainers", workload.template_pointer);
+    let mut operations = Vec::new();
+    for fix in fixes.clone() {
+        if let Fix::Pin { index, image } = fix {
+            let absent = workload.template.spec.init_containers()[*index].image.is_empty();
+            let op = if absent { "add" } else { "replace" };
+            operations.push(Operation::new(op, format!("{list}/{index}/image"), Some(quoted(image))));
+        }
+    }
+    for fix in fixes {
+        match fix {
+            Fix::Place { remove, at, container } => {
+                place(&mut operations, workload, &list, *remove, *at, container);
+            }
+            Fix::Remove { index } => operations.push(Operation::new("remove", format!("{list}/{index}"), None)),
+            Fix::Pin { .. } => {}
+        }
+    }
+    operations
+}
+
+fn place(
+    operations: &mut Vec<Operation>,
+    workload: &Workload<'_>,
+    list: &str,
+    remove: Option<usize>,
+    at: usize,
+    container: &str,
+) {
+    let Some(present) = &workload.template.spec.init_containers else {
+        return operations.push(Operation::new("add", list.to_owned(), Some(format!("[{container}]"))));
+    };
+    let mut length = present.len();
+    if let Some(index) = remove {
+        if index == at {
+            let path = format!("{list}/{index}");
+            return operations.push(Operation::new("replace", path, Some(container.to_owned())));
+        }
+        operations.push(Operation::new("remove", format!("{list}/{index}"), None));
+        length -= 1;
+    }
+    let path = if at >= length { format!("{list}/-") } else { format!("{list}/{at}") };
+    operations.push(Operation::new("add", path, Some(container.to_owned())));
+}
+
+/// The patch as JSON text.
+pub fn to_json(operations: &[Operation]) -> String {
+    let size: usize = operations.iter().map(|o| o.path.len() + o.value.as_ref().map_or(0, String::len) + 48).sum();
+    let mut json = String::with_capacity(size + 2);
+    json.push('[');
+    for (index, operation) in operations.iter().enumerate() {
+        json.push_str(if index == 0 { "{\"op\":\"" } else { ",{\"op\":\"" });
+        json.push_str(operation.op);
+        json.push_str("\",\"path\":");
+        push_quoted(&mut json, &operation.path);
+        if let Some(value) = &operation.value {
+            json.push_str(",\"value\":");
+            json.push_str(value);
+        }
+        json.push('}');
+    }
+    json.push(']');
+    json
+}
+
+/// Applies operations to an object, through the json-patch crate.
+///
+/// # Errors
+/// When an operation does not fit the object, or its value is no JSON.
+pub fn apply(object: &mut serde_json::Value, operations: &[Operation]) -> Result<(), ApplyError> {
+    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations))?;
+    Ok(json_patch::patch(object, &patch)?)
+}
+
+/// Why a patch could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Our patch is no JSON Patch.
+    #[error("the patch is no JSON Patch")]
+    Malformed(#[from] serde_json::Error),
+    /// The patch does not fit the object.
+    #[error("the patch does not fit the object")]
+    Mismatch(#[from] json_patch::PatchError),
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
 }

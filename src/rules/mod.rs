@@ -1,12 +1,10 @@
 //! The rules: one `.rs` and one `.md` each. The register below is the only list of them; help, docs, metrics and
 //! the policy schema are made from it, and `tests/structure.rs` compares it with what is on disk.
 
+mod subject;
+
 use crate::finding::{Report, Rule};
-use crate::policy::Settings;
-use crate::prefect::database::Database;
-use crate::workload::command::Invocation;
-use crate::workload::env::Environment;
-use crate::workload::{Container, ContainerRef, Workload};
+pub use subject::{Server, Subject};
 
 /// One line of the register.
 pub struct Entry {
@@ -60,31 +58,4 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// What a rule gets to see: one workload, already read and understood.
-pub struct Subject<'a> {
-    /// The workload.
-    pub workload: &'a Workload<'a>,
-    /// What the policy says for its namespace.
-    pub settings: &'a Settings,
-    /// The Prefect servers in its template; the one that leads comes first.
-    pub servers: Vec<Server<'a>>,
-    /// Containers whose command runs a `prefect server database …` sub-command and that are no server (migration
-    /// initContainers, migration Jobs), with the environment and database setting they would use.
-    pub database_commands: Vec<Server<'a>>,
-}
-
-/// A container that is a Prefect server, or shares its database.
-pub struct Server<'a> {
-    /// Which container.
-    pub at: ContainerRef,
-    /// The container.
-    pub container: &'a Container<'a>,
-    /// What it runs.
-    pub invocation: Invocation<'a>,
-    /// Its environment as the process will see it.
-    pub environment: Environment<'a>,
-    /// The database setting that Prefect finds in that environment.
-    pub database: Database<'a>,
 }

@@ -9,6 +9,7 @@ pub static RULE: Rule = Rule {
     name: "sync-driver",
     default: Level::Deny,
     since: "0.1.0",
+    fix: None,
     summary: "a synchronous or unknown driver in the database URL",
     page: include_str!("psg103_sync_driver.md"),
 };

@@ -114,6 +114,20 @@ impl Invocation<'_> {
         self.server().is_none() && self.calls.iter().any(|call| call.action == Action::Upgrade)
     }
 
+    /// The same, borrowing nothing.
+    pub fn into_owned<'b>(self) -> Invocation<'b> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let exports = self.exports.into_iter().map(|(name, value)| (owned(name), value.map(owned))).collect();
+        Invocation {
+            exports,
+            calls: self.calls,
+            profile_settings: self.profile_settings,
+            opaque_exports: self.opaque_exports,
+            shell: self.shell,
+            unreadable: self.unreadable,
+        }
+    }
+
     /// The variables set before the main call.
     pub fn exports_before_main(&self) -> &[(Cow<'_, str>, Option<Cow<'_, str>>)] {
         let end = self.main_call().map_or(self.exports.len(), |call| call.exports_before);

@@ -1,5 +1,7 @@
 //! Where the pod template is, and what its containers run.
 
+pub mod annotations;
+mod argv;
 pub mod command;
 pub mod discover;
 pub mod env;
@@ -9,6 +11,7 @@ pub mod view;
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
 pub use view::{Container, PodTemplate};
 
 /// A workload whose pod template we judge.
@@ -60,6 +63,13 @@ impl Workload<'_> {
     pub fn container_pointer(&self, at: ContainerRef) -> String {
         let list = if at.init { "initContainers" } else { "containers" };
         format!("{}/spec/{list}/{}", self.template_pointer, at.index)
+    }
+
+    /// The text of an initContainer, byte for byte.
+    pub fn raw_init_container(&self, index: usize) -> Option<&str> {
+        let list = discover::descend(self.template_raw, "/spec/initContainers")?;
+        let texts: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+        texts.get(index).map(|text| text.get())
     }
 
     /// The container at `at`.

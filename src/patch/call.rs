@@ -1,0 +1,135 @@
+//! The command line of the migration: the server's own way to call `prefect`, with `server database upgrade -y` in
+//! place of `server start …`, and the lock script before it where that is wanted.
+
+use crate::policy::{OnNewerSchema, Serialize};
+use crate::rules::Server;
+use crate::workload::command::{Position, Program};
+use crate::workload::image::ImageRef;
+
+/// The script that runs the upgrade under a database lock, as it stands in the pod template.
+///
+/// Kubernetes expands `$(VAR)` and halves `$$` in commands: the script holds neither (a test says so).
+pub const SCRIPT: &str = include_str!("migrate.py");
+
+/// What replaces the server's sub-command.
+const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
+
+/// `prefect orion database upgrade -y`, for Prefect before 2.8.
+const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
+
+/// A container's command and args.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Replaces the image's entrypoint; empty keeps it.
+    pub command: Vec<String>,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// Whether the upgrade takes the lock.
+    pub locked: bool,
+}
+
+/// How the migration of `server` is called.
+pub fn derive(server: &Server<'_>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine {
+    let call = server.invocation.server();
+    let orion = call.is_some_and(|call| call.orion);
+    let position = call.and_then(|call| call.position);
+    let python = match serialize {
+        Serialize::Never => None,
+        _ if server.database.is_visibly_sqlite() || orion => None,
+        Serialize::Auto => interpreter(server, position),
+        Serialize::Always => interpreter(server, position).or(Some("python".to_owned())),
+    };
+    let locked = python.is_some();
+    let script = python.map(|python| {
+        [python, "-c".to_owned(), SCRIPT.to_owned(), format!("--on-newer-schema={}", on_newer.as_str())]
+    });
+    let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(str::to_owned);
+    let (command, args) = match position {
+        Some(position) => in_place(server, position, script, tail),
+        None => from_scratch(server, script, tail),
+    };
+    CommandLine { command, args, locked }
+}
+
+/// Puts the upgrade where the server's call stands in its argv; the split into command and args stays.
+fn in_place(
+    server: &Server<'_>,
+    position: Position,
+    script: Option<[String; 4]>,
+    tail: [String; 4],
+) -> (Vec<String>, Vec<String>) {
+    let container = server.container;
+    let argv: Vec<&str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
+    let program = prefect_program(&argv, position);
+    let boundary = container.command.len();
+    let inserted = script.as_ref().map_or(0, |script| script.len());
+    let split = match boundary {
+        _ if boundary <= position.program => boundary,
+        _ if inserted > 0 => position.program + inserted,
+        _ => position.program + program.len().min(boundary - position.program),
+    };
+    let mut line: Vec<String> = argv[..position.program].iter().map(|token| (*token).to_owned()).collect();
+    line.extend(script.into_iter().flatten());
+    line.extend(program);
+    line.extend(tail);
+    let args = line.split_off(split);
+    (line, args)
+}
+
+/// The tokens that call `prefect`, global options included.
+fn prefect_program(argv: &[&str], position: Position) -> Vec<String> {
+    let first = argv[position.program];
+    match position.program_kind {
+        Program::Prefect | Program::PythonModule => {
+            argv[position.program..position.subcommand].iter().map(|token| (*token).to_owned()).collect()
+        }
+        Program::Asgi => vec![sibling(first, "prefect")],
+        Program::AsgiModule => [first, "-m", "prefect"].map(str::to_owned).to_vec(),
+    }
+}
+
+/// The documented fallback, where the server's call cannot be rewritten (a shell script, an unreadable command).
+fn from_scratch(
+    server: &Server<'_>,
+    script: Option<[String; 4]>,
+    tail: [String; 4],
+) -> (Vec<String>, Vec<String>) {
+    let container = server.container;
+    let call: Vec<String> = std::iter::once("prefect".to_owned()).chain(tail).collect();
+    let keeps_entrypoint =
+        container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
+    match (keeps_entrypoint, script) {
+        (true, script) => (Vec::new(), script.into_iter().flatten().chain(call).collect()),
+        (false, Some(script)) => (script.to_vec(), call),
+        (false, None) => (call[..1].to_vec(), call[1..].to_vec()),
+    }
+}
+
+/// The Python that runs the server's Prefect, where it can be named with confidence.
+fn interpreter(server: &Server<'_>, position: Option<Position>) -> Option<String> {
+    let bare = || is_official(&server.container.image).then(|| "python".to_owned());
+    let Some(position) = position else { return bare() };
+    let container = server.container;
+    let token = container.command.iter().chain(&container.args).nth(position.program)?;
+    match position.program_kind {
+        Program::PythonModule | Program::AsgiModule => Some(token.to_string()),
+        Program::Prefect | Program::Asgi if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) => {
+            Some(sibling(token, "python"))
+        }
+        Program::Prefect | Program::Asgi if token.contains('/') => None,
+        Program::Prefect | Program::Asgi if position.in_runner => Some("python".to_owned()),
+        Program::Prefect | Program::Asgi => bare(),
+    }
+}
+
+fn is_official(image: &str) -> bool {
+    ImageRef::parse(image).is_some_and(|image| image.is_official_prefect())
+}
+
+/// Another program of the same directory: `/venv/bin/uvicorn` → `/venv/bin/prefect`.
+fn sibling(path: &str, name: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{name}"),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,105 @@
+//! The migration container: built from the server's, so that the migration runs the same Prefect, on the same
+//! database, as the server will.
+
+use serde_json::value::RawValue;
+
+use super::call::CommandLine;
+use crate::workload::Container;
+
+/// The reserved name of our initContainer.
+pub const NAME: &str = "prefect-guard-migrate";
+
+/// The container as JSON text. What is copied from the server is copied byte for byte.
+///
+/// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
+/// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
+/// (PrefectHQ/prefect#23032).
+pub fn render(server: &Container<'_>, call: &CommandLine) -> String {
+    let mut json = Writer::new();
+    json.text("name", NAME);
+    json.text("image", &server.image);
+    if let Some(policy) = &server.image_pull_policy {
+        json.text("imagePullPolicy", policy);
+    }
+    json.texts("command", &call.command);
+    json.texts("args", &call.args);
+    if let Some(directory) = &server.working_dir {
+        json.text("workingDir", directory);
+    }
+    json.raws("envFrom", server.env_from.iter().map(|entry| entry.raw));
+    json.raws("env", server.env.iter().map(|entry| entry.raw));
+    json.raw("resources", server.resources);
+    json.raws("volumeMounts", server.volume_mounts.iter().map(|mount| mount.raw));
+    json.raw("volumeDevices", server.volume_devices);
+    // So that `kubectl describe pod` shows why a migration failed.
+    json.text("terminationMessagePolicy", "FallbackToLogsOnError");
+    json.raw("securityContext", server.security_context);
+    json.finish()
+}
+
+/// Writes one JSON object; absent parts leave no key.
+struct Writer(String);
+
+impl Writer {
+    fn new() -> Self {
+        Writer(String::with_capacity(8 * 1024))
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push_str(if self.0.is_empty() { "{\"" } else { ",\"" });
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        push_quoted(&mut self.0, value);
+    }
+
+    fn texts(&mut self, key: &str, values: &[String]) {
+        if values.is_empty() {
+            return;
+        }
+        self.key(key);
+        let mut separator = '[';
+        for value in values {
+            self.0.push(separator);
+            push_quoted(&mut self.0, value);
+            separator = ',';
+        }
+        self.0.push(']');
+    }
+
+    fn raw(&mut self, key: &str, value: Option<&RawValue>) {
+        if let Some(value) = value {
+            self.key(key);
+            self.0.push_str(value.get());
+        }
+    }
+
+    fn raws<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
+        let mut values = values.peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        self.key(key);
+        let mut separator = '[';
+        for value in values {
+            self.0.push(separator);
+            self.0.push_str(value);
+            separator = ',';
+        }
+        self.0.push(']');
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// Appends a JSON string.
+pub(super) fn push_quoted(out: &mut String, text: &str) {
+    // Serialising a string to a string cannot fail.
+    out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
+}

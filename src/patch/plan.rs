@@ -1,0 +1,149 @@
+//! Whether a workload needs our migration container, where it goes, and what stands in the way.
+
+use super::Fix;
+use super::call::{self, CommandLine};
+use super::container::{self, NAME};
+use super::currency::{Difference, Wanted};
+use super::obstacle::{self, Obstacle};
+use crate::policy::Settings;
+use crate::rules::Server;
+use crate::workload::annotations::{Own, Position};
+use crate::workload::{Class, Container, Workload};
+
+/// What stands in the template, and what should.
+pub struct Plan {
+    /// Position of our own container in the initContainers.
+    pub ours: Option<usize>,
+    /// Positions of migration initContainers that the user wrote.
+    pub adopted: Vec<usize>,
+    /// Why nothing is injected, if so.
+    pub obstacle: Option<Obstacle>,
+    /// The call the migration makes; `None` without a server.
+    pub call: Option<CommandLine>,
+    /// What would make it right, and why, in words.
+    pub fix: Option<(Fix, Difference)>,
+}
+
+/// The object before this change, for telling what is left over from it.
+pub struct Before<'a> {
+    /// The old workload.
+    pub workload: &'a Workload<'a>,
+}
+
+impl Before<'_> {
+    /// The container of this name.
+    fn container(&self, name: &str) -> Option<&Container<'_>> {
+        let spec = &self.workload.template.spec;
+        spec.containers.iter().chain(spec.init_containers()).find(|container| &*container.name == name)
+    }
+
+    /// The text of our container as it stood.
+    fn ours(&self) -> Option<(&Container<'_>, &str)> {
+        let index = position_of_ours(self.workload)?;
+        Some((&self.workload.template.spec.init_containers()[index], self.workload.raw_init_container(index)?))
+    }
+}
+
+/// Makes the plan for a workload whose servers are known; the first of them leads.
+pub fn make(
+    workload: &Workload<'_>,
+    settings: &Settings,
+    servers: &[Server<'_>],
+    own: &Own<'_>,
+    before: Option<&Before<'_>>,
+) -> Plan {
+    let ours = position_of_ours(workload);
+    let adopted = adopted(workload);
+    let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
+        let obstacle = Some(Obstacle::NoServer);
+        let fix = ours.filter(|_| workload.class == Class::Server && !workload.controlled).map(remove);
+        return Plan { ours, adopted, obstacle, call: None, fix };
+    };
+    let serialize = own.serialize.unwrap_or(settings.serialize);
+    let on_newer = own.on_newer_schema.unwrap_or(settings.on_newer_schema);
+    let call = call::derive(lead, serialize, on_newer);
+    let obstacle = obstacle::first(workload, settings, lead, own, &adopted);
+    let fix = match (&obstacle, ours) {
+        (Some(Obstacle::Controlled), _) => None,
+        (Some(_), Some(index)) => Some(remove(index)),
+        (Some(_), None) => None,
+        (None, _) => mend(workload, lead, own, &call, ours, before),
+    };
+    Plan { ours, adopted, obstacle, call: Some(call), fix }
+}
+
+fn remove(index: usize) -> (Fix, Difference) {
+    (Fix::Remove { index }, "it is not wanted here any more")
+}
+
+/// The fix that leaves our container there, current and in its place.
+fn mend(
+    workload: &Workload<'_>,
+    lead: &Server<'_>,
+    own: &Own<'_>,
+    call: &CommandLine,
+    ours: Option<usize>,
+    before: Option<&Before<'_>>,
+) -> Option<(Fix, Difference)> {
+    let at = place(workload, lead, own);
+    let containers = workload.template.spec.init_containers();
+    let wanted = Wanted {
+        server: lead.container,
+        call,
+        workload,
+        before: before.and_then(|before| before.container(&lead.container.name)),
+    };
+    let stale = ours.map(|index| wanted.difference(&containers[index]));
+    let difference = match (ours, stale) {
+        (None, _) => Some("there is none"),
+        (Some(_), Some(Some(difference))) => Some(difference),
+        (Some(index), _) => (index != at).then_some("it does not stand where it should"),
+    }?;
+    let kept = match (ours, stale) {
+        // A move keeps what other webhooks added to our container.
+        (Some(index), Some(None)) => workload.raw_init_container(index).map(str::to_owned),
+        // What stood there before and still means the same is put back as it was: no new generation.
+        (None, _) => before
+            .and_then(Before::ours)
+            .filter(|(container, _)| wanted.difference(container).is_none())
+            .map(|(_, raw)| raw.to_owned()),
+        _ => None,
+    };
+    let container = kept.unwrap_or_else(|| container::render(lead.container, call));
+    Some((Fix::Place { remove: ours, at, container }, difference))
+}
+
+/// Where our container belongs, as an index into the initContainers without it.
+fn place(workload: &Workload<'_>, lead: &Server<'_>, own: &Own<'_>) -> usize {
+    let others: Vec<&str> = workload
+        .template
+        .spec
+        .init_containers()
+        .iter()
+        .map(|container| &*container.name)
+        .filter(|name| *name != NAME)
+        .collect();
+    let of = |wanted: &str| others.iter().position(|name| *name == wanted);
+    // A server that is itself a native sidecar starts in its turn: the migration has to come before it.
+    let end = if lead.at.init { of(&lead.container.name).unwrap_or(others.len()) } else { others.len() };
+    let wished = match &own.position {
+        Some(Position::First) => Some(0),
+        Some(Position::Before(name)) => of(name),
+        Some(Position::After(name)) => of(name).map(|index| index + 1),
+        Some(Position::Last) | None => None,
+    };
+    wished.unwrap_or(end).min(end)
+}
+
+fn position_of_ours(workload: &Workload<'_>) -> Option<usize> {
+    workload.template.spec.init_containers().iter().position(|container| &*container.name == NAME)
+}
+
+/// InitContainers of the user's that migrate; a native sidecar does not end, so it is none.
+fn adopted(workload: &Workload<'_>) -> Vec<usize> {
+    let migrates = |container: &Container<'_>| {
+        &*container.name != NAME && !container.is_native_sidecar() && container.invocation().is_migration()
+    };
+    let containers = workload.template.spec.init_containers().iter().enumerate();
+    containers.filter(|(_, container)| migrates(container)).map(|(index, _)| index).collect()
+}

@@ -1,0 +1,112 @@
+//! What a rule gets to see, and how it is made from a workload.
+
+use crate::finding::Place;
+use crate::patch::plan::{self, Before, Plan};
+use crate::policy::Settings;
+use crate::prefect::database::Database;
+use crate::workload::annotations::Own;
+use crate::workload::command::Invocation;
+use crate::workload::env::Environment;
+use crate::workload::{Class, Container, ContainerRef, Workload};
+
+/// One workload, read and understood.
+pub struct Subject<'a> {
+    /// The workload.
+    pub workload: &'a Workload<'a>,
+    /// What the policy says for its namespace.
+    pub settings: &'a Settings,
+    /// Our own annotations on its pod template.
+    pub own: &'a Own<'a>,
+    /// The Prefect servers in its template; the one that leads comes first.
+    pub servers: Vec<Server<'a>>,
+    /// Containers that run `prefect server database …` and are no server (migration initContainers, migration
+    /// Jobs), with the environment and the database setting they would use. Our own container is not among them.
+    pub database_commands: Vec<Server<'a>>,
+    /// What should be done about the migration.
+    pub plan: Plan,
+}
+
+/// A container that is a Prefect server, or runs a database command.
+pub struct Server<'a> {
+    /// Which container.
+    pub at: ContainerRef,
+    /// The container.
+    pub container: &'a Container<'a>,
+    /// What it runs.
+    pub invocation: Invocation<'a>,
+    /// Its environment as the process will see it.
+    pub environment: Environment<'a>,
+    /// The database setting that Prefect finds in that environment.
+    pub database: Database<'a>,
+}
+
+impl<'a> Subject<'a> {
+    /// Looks at a workload; `before` is the same object before this change.
+    pub fn examine(
+        workload: &'a Workload<'a>,
+        settings: &'a Settings,
+        own: &'a Own<'a>,
+        before: Option<&Before<'_>>,
+    ) -> Self {
+        let spec = &workload.template.spec;
+        let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
+        let mut servers = Vec::new();
+        let mut database_commands = Vec::new();
+        for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
+            let container = workload.container(at);
+            if at.init && &*container.name == crate::patch::container::NAME {
+                continue;
+            }
+            let named = !at.init && own.container == Some(&*container.name);
+            let invocation = container.invocation();
+            let runs = invocation.server().is_some() && (!at.init || container.is_native_sidecar());
+            if (runs || named) && workload.class == Class::Server {
+                servers.push(Server::new(workload, settings, at, invocation));
+            } else if !invocation.calls.is_empty() {
+                database_commands.push(Server::new(workload, settings, at, invocation));
+            }
+        }
+        if let Some(lead) = own.container
+            && let Some(index) = servers.iter().position(|server| &*server.container.name == lead)
+        {
+            servers[..=index].rotate_right(1);
+        }
+        let plan = plan::make(workload, settings, &servers, own, before);
+        Subject { workload, settings, own, servers, database_commands, plan }
+    }
+
+    /// The server that leads.
+    pub fn lead(&self) -> Option<&Server<'a>> {
+        self.servers.first()
+    }
+
+    /// Where a container is.
+    pub fn place(&self, at: ContainerRef) -> Place {
+        Place {
+            container: Some(self.workload.container(at).name.to_string()),
+            variable: None,
+            pointer: self.workload.container_pointer(at),
+        }
+    }
+
+    /// Where a field of a container is.
+    pub fn place_of(&self, at: ContainerRef, field: &str) -> Place {
+        let mut place = self.place(at);
+        place.pointer.push('/');
+        place.pointer.push_str(field);
+        place
+    }
+}
+
+impl<'a> Server<'a> {
+    fn new(
+        workload: &'a Workload<'a>,
+        settings: &'a Settings,
+        at: ContainerRef,
+        invocation: Invocation<'a>,
+    ) -> Self {
+        let _ = (workload, settings);
+        let container = workload.container(at);
+        Server { at, container, invocation, environment: Environment::default(), database: Database::default() }
+    }
+}
