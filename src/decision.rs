@@ -1,4 +1,16 @@
-//! The whole pipeline on one page.
+//! The whole pipeline on one page: a request in, findings and a patch out.
+//!
+//! The answer depends on the request and the policy alone: never on other objects, time or replicas of us.
+
+use crate::admission::request::{Request, Unreadable};
+use crate::finding::{Finding, Level, Report, Rule, Severity};
+use crate::patch::plan::Before;
+use crate::patch::{self, Fix, Operation};
+use crate::policy::{Mode, Policy, Settings};
+use crate::rules::{self, Subject};
+use crate::workload::annotations::Own;
+use crate::workload::discover::{Located, classify, locate};
+use crate::workload::{Workload, same_json};
 
 /// Which endpoint asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -7,4 +19,153 @@ pub enum Door {
     Mutate,
     /// `/validate`: denies what is still wrong, never patches.
     Validate,
+}
+
+/// What was decided about one object.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// What was found, in the order of the register, severities settled. In audit mode too.
+    pub findings: Vec<Finding>,
+    /// What `/mutate` does. Empty on `/validate`.
+    pub operations: Vec<Operation>,
+    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`).
+    pub edits: Vec<&'static str>,
+    /// Rules that an annotation exempted from, where they would have reported something.
+    pub exempted: Vec<&'static Rule>,
+    /// Whether the object is of a kind we judge, with a pod template that this request creates or changes.
+    pub workload: bool,
+    /// How many Prefect servers its template holds.
+    pub servers: usize,
+    /// Where the leading server's database setting comes from, for the audit log.
+    pub database_source: Option<&'static str>,
+    /// Nothing of this may reach the author: logs, metrics and audit annotations only.
+    pub silent: bool,
+}
+
+impl Decision {
+    /// Whether the object is refused.
+    pub fn denies(&self) -> bool {
+        !self.silent && self.findings.iter().any(|finding| finding.severity == Severity::Deny)
+    }
+}
+
+/// Decides one request.
+///
+/// # Errors
+/// When the object is not shaped as its kind should be; the error names the path and never a value.
+pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Decision, Unreadable> {
+    let (Some(object), true) = (request.object, concerns_us(request)) else { return Ok(Decision::default()) };
+    let settings = policy.settings(&request.namespace);
+    let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
+    let located = locate(object.get(), found.clone())?;
+    let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
+        Some(old) => Some(locate(old.get(), found)?),
+        None => None,
+    };
+    if located.terminating || located.template.is_none() || is_unchanged(&located, before.as_ref()) {
+        return Ok(Decision::default());
+    }
+    let kind = || request.kind.kind.0.clone();
+    let Some(workload) = located.read(kind())? else { return Ok(Decision::default()) };
+    // An old object that cannot be read has nothing to say about the new one.
+    let before = before.and_then(|located| located.read(kind()).ok().flatten());
+    Ok(judge(door, &workload, before.as_ref(), settings))
+}
+
+/// Deletions, connections and subresources (`scale`, `status`) pass unseen.
+fn concerns_us(request: &Request<'_>) -> bool {
+    matches!(&*request.operation, "CREATE" | "UPDATE") && request.sub_resource.is_empty()
+}
+
+/// An update that leaves the template alone is never mutated nor denied.
+fn is_unchanged(new: &Located<'_, '_>, old: Option<&Located<'_, '_>>) -> bool {
+    match (new.template, old.and_then(|old| old.template)) {
+        (Some(new), Some(old)) => same_json(new, old),
+        _ => false,
+    }
+}
+
+/// Findings and edits for one workload.
+fn judge(door: Door, workload: &Workload<'_>, old: Option<&Workload<'_>>, settings: &Settings) -> Decision {
+    let own = Own::read(&workload.template.metadata.annotations);
+    let before = old.map(|workload| Before { workload });
+    let subject = Subject::examine(workload, settings, &own, before.as_ref());
+    let mut decision = Decision {
+        workload: true,
+        servers: subject.servers.len(),
+        database_source: subject.lead().and_then(|lead| lead.database.source()),
+        silent: settings.mode == Mode::Audit,
+        ..Decision::default()
+    };
+    let found = run(door, &subject);
+    decision.findings = settle(found, &own, settings, &mut decision.exempted);
+    if door == Door::Validate && decision.denies() {
+        ratchet(&mut decision.findings, old, settings);
+    }
+    if door == Door::Mutate && !decision.silent {
+        let fixes: Vec<&Fix> = decision.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
+        decision.operations = patch::operations(workload, fixes.iter().copied());
+        decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
+    }
+    decision
+}
+
+/// Runs the rules; on `/mutate` only those that can mend something.
+fn run(door: Door, subject: &Subject<'_>) -> Vec<Finding> {
+    let mut report = Report::default();
+    for entry in rules::REGISTER {
+        if door == Door::Validate || entry.rule.fix.is_some() {
+            (entry.check)(subject, &mut report);
+        }
+    }
+    let mut findings = report.into_findings();
+    if door == Door::Mutate {
+        findings.retain(|finding| finding.fix.is_some());
+    }
+    findings
+}
+
+/// Applies policy, exemptions and mode.
+fn settle(
+    found: Vec<Finding>,
+    own: &Own<'_>,
+    settings: &Settings,
+    exempted: &mut Vec<&'static Rule>,
+) -> Vec<Finding> {
+    let mut kept = Vec::with_capacity(found.len());
+    for mut finding in found {
+        let set = settings.set(finding.rule);
+        let level = settings.level(finding.rule).min(finding.at_most);
+        if level == Level::Off {
+            continue;
+        }
+        if own.allow.contains(&finding.rule) && settings.may_exempt(finding.rule) {
+            if !exempted.contains(&finding.rule) {
+                exempted.push(finding.rule);
+            }
+            continue;
+        }
+        finding.severity =
+            if level == Level::Deny && settings.mode != Mode::Warn { Severity::Deny } else { Severity::Warn };
+        if let Some(set) = set.filter(|set| finding.note.is_none() && set.level == level) {
+            finding.note = Some(format!("set by the policy, line {}", set.line).into());
+        }
+        kept.push(finding);
+    }
+    kept
+}
+
+/// A fault that stood in the old object already only warns, so that a restart or an image bump of an old, faulty
+/// server goes through. What `/mutate` would have mended, and destructive commands, still deny.
+fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Settings) {
+    let Some(old) = old else { return };
+    let own = Own::read(&old.template.metadata.annotations);
+    let stood = run(Door::Validate, &Subject::examine(old, settings, &own, None));
+    for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
+        let always = finding.fix.is_some() || finding.rule.id == "PSG203";
+        if !always && stood.iter().any(|old| old.same_fault(finding)) {
+            finding.severity = Severity::Warn;
+            finding.note = Some("it stood there before this change".into());
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! The wire: bytes in, bytes out.
 
+pub mod decode;
+pub mod prefilter;
 pub mod request;
+pub mod respond;
 
-pub use request::{Request, Unreadable};
-
-use crate::decision::Door;
+use crate::decision::{Decision, Door, decide};
 use crate::finding::{Rule, Severity};
 use crate::policy::Policy;
+use decode::Incoming;
+pub use request::{Request, Unreadable};
 
 /// The answer to one POST: an HTTP status and a JSON body, with what logs and metrics say of it.
 #[derive(Debug)]
@@ -77,6 +80,79 @@ impl Verdict {
 
 /// Answers the body of one POST to `/mutate` or `/validate`. Pure: the answer depends on the bytes and the policy
 /// alone. Never panics on any input.
-pub fn answer(_door: Door, _body: &[u8], _policy: &Policy) -> Answer {
-    Answer { status: 400, body: Vec::new(), record: Record::default() }
+pub fn answer(door: Door, body: &[u8], policy: &Policy) -> Answer {
+    match decode::decode(body) {
+        Err(refused) => refuse(&refused),
+        Ok(Incoming::Unrelated(head)) => {
+            Answer { status: 200, body: respond::allow(&head.uid), record: Record::of_head(&head) }
+        }
+        Ok(Incoming::Review(request)) => match decide(door, &request, policy) {
+            Ok(decision) => Answer {
+                status: 200,
+                body: respond::respond(door, &request.uid, &decision),
+                record: Record::new(door, &request, &decision),
+            },
+            Err(error) => Answer {
+                status: 200,
+                body: respond::unreadable(door, &request.uid, &error),
+                record: Record::of_unreadable(door, &request, &error),
+            },
+        },
+    }
+}
+
+/// The answer to what is no AdmissionReview.
+fn refuse(refused: &decode::Refused) -> Answer {
+    let problem = crate::finding::one_line(&refused.to_string(), 512);
+    let body = serde_json::json!({ "error": &problem }).to_string().into_bytes();
+    let record = Record { verdict: Verdict::Error, problem: Some(problem), ..Record::default() };
+    Answer { status: 400, body, record }
+}
+
+impl Record {
+    fn of_head(head: &prefilter::Head<'_>) -> Self {
+        Record {
+            uid: head.uid.to_string(),
+            operation: head.operation.to_string(),
+            kind: head.kind.kind.to_string(),
+            namespace: head.namespace.to_string(),
+            name: head.name.to_string(),
+            dry_run: head.dry_run,
+            ..Record::default()
+        }
+    }
+
+    fn of_request(request: &Request<'_>) -> Self {
+        Record {
+            uid: request.uid.to_string(),
+            operation: request.operation.to_string(),
+            kind: request.kind.kind.to_string(),
+            namespace: request.namespace.to_string(),
+            name: request.name.to_string(),
+            dry_run: request.dry_run,
+            ..Record::default()
+        }
+    }
+
+    fn new(door: Door, request: &Request<'_>, decision: &Decision) -> Self {
+        let mut rules: Vec<(&'static Rule, Severity)> = Vec::new();
+        for finding in &decision.findings {
+            if !rules.contains(&(finding.rule, finding.severity)) {
+                rules.push((finding.rule, finding.severity));
+            }
+        }
+        let verdict = match door {
+            Door::Validate if decision.denies() => Verdict::Deny,
+            Door::Validate if !rules.is_empty() => Verdict::Warn,
+            Door::Mutate if !decision.operations.is_empty() => Verdict::Patch,
+            _ => Verdict::Allow,
+        };
+        let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());
+        Record { verdict, rules, edits, exempted, ..Record::of_request(request) }
+    }
+
+    fn of_unreadable(door: Door, request: &Request<'_>, error: &Unreadable) -> Self {
+        let verdict = if door == Door::Validate { Verdict::Deny } else { Verdict::Warn };
+        Record { verdict, problem: Some(error.to_string()), ..Record::of_request(request) }
+    }
 }

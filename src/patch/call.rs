@@ -113,7 +113,9 @@ fn interpreter(server: &Server<'_>, position: Option<Position>) -> Option<String
     let token = container.command.iter().chain(&container.args).nth(position.program)?;
     match position.program_kind {
         Program::PythonModule | Program::AsgiModule => Some(token.to_string()),
-        Program::Prefect | Program::Asgi if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) => {
+        Program::Prefect | Program::Asgi
+            if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) =>
+        {
             Some(sibling(token, "python"))
         }
         Program::Prefect | Program::Asgi if token.contains('/') => None,

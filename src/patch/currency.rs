@@ -3,12 +3,11 @@
 //! What the API server defaulted, and fields or variables that another webhook added to our container, are no
 //! difference and are left alone; so re-applying a manifest yields no patch, and no other mutator is fought.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::call::{CommandLine, SCRIPT};
 use crate::workload::view::EnvVar;
-use crate::workload::{Container, Workload};
+use crate::workload::{Container, Workload, same_json};
 
 /// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).
 const EARLIER_SCRIPTS: &[&str] = &[];
@@ -40,7 +39,10 @@ impl Wanted<'_> {
             (self.env_from_agrees(ours), "its `envFrom` is not the server's"),
             (self.mounts_agree(ours), "its volume mounts are not the server's"),
             (ours.restart_policy.is_none(), "it has a `restartPolicy`: an initContainer that migrates ends"),
-            (self.copied_fields_agree(ours), "its resources or security context are what the server had before"),
+            (
+                self.copied_fields_agree(ours),
+                "its resources or security context are what the server had before",
+            ),
         ];
         checks.into_iter().find(|(agrees, _)| !agrees).map(|(_, difference)| difference)
     }
@@ -90,10 +92,9 @@ impl Wanted<'_> {
             spec.volumes.iter().any(|volume| &*volume.name == name)
                 || self.workload.claim_templates.iter().any(|claim| &**claim == name)
         };
-        ours.volume_mounts
-            .iter()
-            .all(|mount| exists(&mount.name) || self.server.volume_mounts.iter().any(|m| m.name == mount.name))
-            && contains_in_order(&raws(ours), &raws(self.server), self.before.map(raws).as_deref())
+        ours.volume_mounts.iter().all(|mount| {
+            exists(&mount.name) || self.server.volume_mounts.iter().any(|m| m.name == mount.name)
+        }) && contains_in_order(&raws(ours), &raws(self.server), self.before.map(raws).as_deref())
     }
 
     /// Fields that others may set on our container are stale only when they still say what the old server said.
@@ -134,15 +135,6 @@ fn contains_in_order(found: &[String], wanted: &[String], before: Option<&[Strin
             && before.is_some_and(|before| before.iter().any(|other| same_json(other, entry)))
     });
     contained && !left_over
-}
-
-/// Equal text, or text that parses to the same value (key order and white space aside).
-fn same_json(a: &str, b: &str) -> bool {
-    a == b
-        || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        }
 }
 
 /// `{}` is what the API server makes of an absent `resources`.

@@ -70,7 +70,10 @@ impl Operation {
 
 /// The operations that carry out `fixes`, in an order in which their indexes stay true: images first, then our
 /// own container.
-pub fn operations<'f>(workload: &Workload<'_>, fixes: impl Iterator<Item = &'f Fix> + Clone) -> Vec<Operation> {
+pub fn operations<'f>(
+    workload: &Workload<'_>,
+    fixes: impl Iterator<Item = &'f Fix> + Clone,
+) -> Vec<Operation> {
     let list = format!("{}/spec/initContainers", workload.template_pointer);
     let mut operations = Vec::new();
     for fix in fixes.clone() {
@@ -85,7 +88,9 @@ pub fn operations<'f>(workload: &Workload<'_>, fixes: impl Iterator<Item = &'f F
             Fix::Place { remove, at, container } => {
                 place(&mut operations, workload, &list, *remove, *at, container);
             }
-            Fix::Remove { index } => operations.push(Operation::new("remove", format!("{list}/{index}"), None)),
+            Fix::Remove { index } => {
+                operations.push(Operation::new("remove", format!("{list}/{index}"), None))
+            }
             Fix::Pin { .. } => {}
         }
     }
@@ -118,7 +123,8 @@ fn place(
 
 /// The patch as JSON text.
 pub fn to_json(operations: &[Operation]) -> String {
-    let size: usize = operations.iter().map(|o| o.path.len() + o.value.as_ref().map_or(0, String::len) + 48).sum();
+    let size: usize =
+        operations.iter().map(|o| o.path.len() + o.value.as_ref().map_or(0, String::len) + 48).sum();
     let mut json = String::with_capacity(size + 2);
     json.push('[');
     for (index, operation) in operations.iter().enumerate() {

@@ -2,9 +2,9 @@
 
 use crate::policy::Settings;
 use crate::rules::Server;
+use crate::workload::Workload;
 use crate::workload::annotations::Own;
 use crate::workload::view::Annotations;
-use crate::workload::Workload;
 
 /// Why nothing is injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +76,18 @@ pub fn first(
 
 /// Images of proxies to a database, by the last segment of their repository.
 const PROXIES: [&str; 12] = [
-    "cloud-sql-proxy", "cloudsql-proxy", "gce-proxy", "cloud_sql_proxy", "alloydb-auth-proxy", "alloydb-proxy",
-    "pgbouncer", "pgcat", "odyssey", "pgpool", "pgpool2", "rds-iam-proxy",
+    "cloud-sql-proxy",
+    "cloudsql-proxy",
+    "gce-proxy",
+    "cloud_sql_proxy",
+    "alloydb-auth-proxy",
+    "alloydb-proxy",
+    "pgbouncer",
+    "pgcat",
+    "odyssey",
+    "pgpool",
+    "pgpool2",
+    "rds-iam-proxy",
 ];
 
 /// The ordinary container through which the database is reached, if that is how it is reached.
@@ -91,16 +101,20 @@ pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Opti
         PROXIES.iter().any(|proxy| name == *proxy) || name.contains("pgbouncer")
     };
     let spec = &workload.template.spec;
-    let proxy = spec.containers.iter().enumerate().find(|(index, container)| {
-        (lead.at.init || *index != lead.at.index) && is_proxy(&container.image)
-    });
+    let proxy =
+        spec.containers.iter().enumerate().find(|(index, container)| {
+            (lead.at.init || *index != lead.at.index) && is_proxy(&container.image)
+        });
     proxy.map(|(_, container)| &*container.name)
 }
 
 /// An injector whose work an initContainer of ours would have to wait for in vain.
 pub fn network_hazard(workload: &Workload<'_>) -> Option<Hazard> {
     let metadata = &workload.template.metadata;
-    HAZARDS.iter().find(|known| known.applies(&metadata.annotations, &metadata.labels)).map(|known| known.hazard)
+    HAZARDS
+        .iter()
+        .find(|known| known.applies(&metadata.annotations, &metadata.labels))
+        .map(|known| known.hazard)
 }
 
 /// How a hazard shows in a template's metadata, and what takes it away.
@@ -115,7 +129,8 @@ struct Known {
 impl Known {
     fn applies(&self, annotations: &Annotations<'_>, labels: &Annotations<'_>) -> bool {
         let (key, values) = self.on;
-        let on = [annotations, labels].into_iter().filter_map(|map| map.get(key)).any(|v| values.contains(&v));
+        let on =
+            [annotations, labels].into_iter().filter_map(|map| map.get(key)).any(|v| values.contains(&v));
         on && !self.harmless.iter().any(|(key, wanted)| {
             annotations.get(key).is_some_and(|value| wanted.is_none_or(|wanted| value == wanted))
         })
@@ -141,7 +156,10 @@ const HAZARDS: [Known; 4] = [
         ],
     },
     Known {
-        hazard: Hazard { who: "the Linkerd proxy", remedy: "config.linkerd.io/skip-outbound-ports: \"5432\"" },
+        hazard: Hazard {
+            who: "the Linkerd proxy",
+            remedy: "config.linkerd.io/skip-outbound-ports: \"5432\"",
+        },
         on: ("linkerd.io/inject", &["enabled", "ingress"]),
         harmless: &[
             ("config.linkerd.io/skip-outbound-ports", None),

@@ -40,7 +40,10 @@ impl Before<'_> {
     /// The text of our container as it stood.
     fn ours(&self) -> Option<(&Container<'_>, &str)> {
         let index = position_of_ours(self.workload)?;
-        Some((&self.workload.template.spec.init_containers()[index], self.workload.raw_init_container(index)?))
+        Some((
+            &self.workload.template.spec.init_containers()[index],
+            self.workload.raw_init_container(index)?,
+        ))
     }
 }
 

@@ -26,4 +26,9 @@ impl Database<'_> {
     pub fn is_throwaway_sqlite(&self) -> bool {
         false
     }
+
+    /// Where the setting comes from, for the audit log: `literal`, `secret`, `envFrom`….
+    pub fn source(&self) -> Option<&'static str> {
+        None
+    }
 }

@@ -24,6 +24,16 @@ macro_rules! register {
 
 register! {
     psg103_sync_driver,
+    psg201_missing_migration,
+    psg202_stale_migration,
+    psg203_destructive_database_command,
+    psg204_unreachable_database_proxy,
+    psg205_racing_migrations,
+    psg206_small_migration_memory,
+    psg207_init_without_network,
+    psg301_migration_image_drift,
+    psg302_floating_image,
+    psg303_migration_job_image_drift,
 }
 
 /// The rule with this id (`PSG103`) or name (`sync-driver`), in any case.

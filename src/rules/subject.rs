@@ -107,6 +107,12 @@ impl<'a> Server<'a> {
     ) -> Self {
         let _ = (workload, settings);
         let container = workload.container(at);
-        Server { at, container, invocation, environment: Environment::default(), database: Database::default() }
+        Server {
+            at,
+            container,
+            invocation,
+            environment: Environment::default(),
+            database: Database::default(),
+        }
     }
 }

@@ -122,7 +122,8 @@ impl<'a> Own<'a> {
 
     /// Whether the template asks for no injection and the policy lets it.
     pub fn opts_out(&self, settings: &Settings) -> bool {
-        self.inject == Some(false) && rules::find("missing-migration").is_some_and(|rule| settings.may_exempt(rule))
+        self.inject == Some(false)
+            && rules::find("missing-migration").is_some_and(|rule| settings.may_exempt(rule))
     }
 }
 

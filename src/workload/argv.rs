@@ -9,7 +9,8 @@ impl Container<'_> {
     /// What the container runs. Settled without reading when no token could name Prefect.
     pub fn invocation(&self) -> Invocation<'_> {
         let tokens = || self.command.iter().chain(&self.args);
-        let worth_reading = |token: &str| token.contains("prefect") || token.contains('$') || token.ends_with(".sh");
+        let worth_reading =
+            |token: &str| token.contains("prefect") || token.contains('$') || token.ends_with(".sh");
         if !tokens().any(|token| worth_reading(token)) {
             return Invocation::default();
         }

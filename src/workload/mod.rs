@@ -6,6 +6,7 @@ pub mod command;
 pub mod discover;
 pub mod env;
 pub mod image;
+pub mod quantity;
 mod shell;
 pub mod view;
 
@@ -86,4 +87,14 @@ pub struct ContainerRef {
     pub init: bool,
     /// The position in its list.
     pub index: usize,
+}
+
+/// Equal text, or text that parses to the same value (key order and white space aside).
+pub fn same_json(a: &str, b: &str) -> bool {
+    use serde_json::Value;
+    a == b
+        || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
 }

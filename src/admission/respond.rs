@@ -1,0 +1,183 @@
+//! A decision as the AdmissionReview that goes back.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::request::Unreadable;
+use crate::decision::{Decision, Door};
+use crate::finding::{Finding, Severity, one_line};
+use crate::patch;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+    message: String,
+    reason: &'static str,
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    causes: Vec<Cause>,
+}
+
+#[derive(Serialize)]
+struct Cause {
+    reason: &'static str,
+    message: String,
+    field: String,
+}
+
+/// Keys without `/` (the API server puts the webhook's name before them); never a secret.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AuditAnnotations {
+    findings: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exempted: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_setting: Option<&'static str>,
+}
+
+/// The answer that allows and says nothing.
+pub fn allow(uid: &str) -> Vec<u8> {
+    write(Response { uid, allowed: true, ..Response::default() })
+}
+
+/// The answer to a decided review.
+pub fn respond(door: Door, uid: &str, decision: &Decision) -> Vec<u8> {
+    let mut response = Response { uid, allowed: true, ..Response::default() };
+    if !decision.silent {
+        response.warnings = warnings(door, decision);
+    }
+    match door {
+        Door::Mutate if decision.operations.is_empty() => {}
+        Door::Mutate => {
+            response.patch = Some(STANDARD.encode(patch::to_json(&decision.operations)));
+            response.patch_type = Some("JSONPatch");
+        }
+        Door::Validate => {
+            response.audit_annotations = audit_annotations(decision);
+            if decision.denies() {
+                response.allowed = false;
+                response.status = Some(refusal(decision));
+            }
+        }
+    }
+    write(response)
+}
+
+/// The answer to a review whose object is not shaped as its kind should be. `/mutate` never denies.
+pub fn unreadable(door: Door, uid: &str, error: &Unreadable) -> Vec<u8> {
+    let message = one_line(&format!("cannot read the object: {error}"), 256);
+    match door {
+        Door::Mutate => {
+            write(Response { uid, allowed: true, warnings: vec![message], ..Response::default() })
+        }
+        Door::Validate => {
+            let status =
+                Status { status: "Failure", message, reason: "BadRequest", code: 400, details: None };
+            write(Response { uid, status: Some(status), ..Response::default() })
+        }
+    }
+}
+
+/// `/mutate` warns of what it pinned, since Git still says otherwise; everything else is `/validate`'s to say.
+fn warnings(door: Door, decision: &Decision) -> Vec<String> {
+    let speaks = |finding: &&Finding| match door {
+        Door::Mutate => matches!(finding.fix, Some(patch::Fix::Pin { .. })),
+        Door::Validate => finding.severity == Severity::Warn,
+    };
+    decision.findings.iter().filter(speaks).map(Finding::message).collect()
+}
+
+/// 403 and not 422: for 422 kubectl drops the message.
+fn refusal(decision: &Decision) -> Status {
+    let denials: Vec<&Finding> = decision.findings.iter().filter(|f| f.severity == Severity::Deny).collect();
+    let causes = denials
+        .iter()
+        .map(|finding| Cause {
+            reason: finding.rule.id,
+            message: finding.message(),
+            field: field_path(&finding.place.pointer),
+        })
+        .collect();
+    let message = match denials.as_slice() {
+        [only] => text(only),
+        many => many.iter().map(|finding| format!("\n{}", text(finding))).collect(),
+    };
+    Status { status: "Failure", message, reason: "Forbidden", code: 403, details: Some(Details { causes }) }
+}
+
+/// A finding with its help, as a terminal shows it.
+fn text(finding: &Finding) -> String {
+    format!("{}\n  help: {}", finding.message(), one_line(&finding.help, 1024))
+}
+
+fn audit_annotations(decision: &Decision) -> Option<AuditAnnotations> {
+    let findings: Vec<String> =
+        decision.findings.iter().map(|f| format!("{}={}", f.rule.id, f.severity.as_str())).collect();
+    let exempted: Vec<&str> = decision.exempted.iter().map(|rule| rule.id).collect();
+    let worth_it = !findings.is_empty() || !exempted.is_empty() || decision.servers > 0;
+    worth_it.then(|| AuditAnnotations {
+        findings: if findings.is_empty() { "none".to_owned() } else { findings.join(",") },
+        exempted: (!exempted.is_empty()).then(|| exempted.join(",")),
+        database_setting: decision.database_source,
+    })
+}
+
+/// `/spec/template/spec/containers/0/env/1` → `spec.template.spec.containers[0].env[1]`.
+pub fn field_path(pointer: &str) -> String {
+    let mut path = String::with_capacity(pointer.len());
+    for token in pointer.split('/').skip(1) {
+        let token: Cow<'_, str> = if token.contains('~') {
+            token.replace("~1", "/").replace("~0", "~").into()
+        } else {
+            token.into()
+        };
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{token}]"));
+        } else {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&token);
+        }
+    }
+    path
+}
+
+fn write(response: Response<'_>) -> Vec<u8> {
+    let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
+    serde_json::to_vec(&review).expect("strings and booleans always serialise")
+}

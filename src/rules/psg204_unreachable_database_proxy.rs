@@ -1,0 +1,25 @@
+//! PSG204: the database is reached through a proxy that starts after every initContainer.
+
+use super::Subject;
+use crate::finding::{Level, Report, Rule};
+use crate::patch::obstacle::ordinary_proxy;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG204",
+    name: "unreachable-database-proxy",
+    default: Level::Warn,
+    since: "0.1.0",
+    fix: None,
+    summary: "the database is reached through a proxy that is an ordinary container",
+    page: include_str!("psg204_unreachable_database_proxy.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let Some(lead) = subject.lead() else { return };
+    let Some(proxy) = ordinary_proxy(subject.workload, lead) else { return };
+    let proxy = crate::finding::clip(proxy, 63);
+    let what = format!("`{proxy}` starts after every initContainer, so no migration can be injected");
+    let help = format!("make `{proxy}` a native sidecar: an initContainer with `restartPolicy: Always`");
+    report.add(&RULE, subject.place(lead.at), what, help).about(proxy);
+}

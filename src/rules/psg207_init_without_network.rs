@@ -1,0 +1,25 @@
+//! PSG207: an injector whose network or secrets our initContainer would wait for in vain.
+
+use super::Subject;
+use crate::finding::{Level, Report, Rule};
+use crate::patch::obstacle::Obstacle;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG207",
+    name: "init-without-network",
+    default: Level::Warn,
+    since: "0.1.0",
+    fix: None,
+    summary: "a mesh or injector under which an initContainer has no network or no secret",
+    page: include_str!("psg207_init_without_network.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let (Some(lead), Some(Obstacle::NoNetwork(hazard))) = (subject.lead(), &subject.plan.obstacle) else {
+        return;
+    };
+    let what = format!("{} is ready only after the initContainers, so no migration is injected", hazard.who);
+    let help = format!("set the annotation `{}` on the pod template", hazard.remedy);
+    report.add(&RULE, subject.place(lead.at), what, help).about(hazard.who);
+}

@@ -1,0 +1,44 @@
+//! PSG301: the user's own migration initContainer has another image than the server.
+
+use super::Subject;
+use crate::finding::{Level, Report, Rule, clip};
+use crate::patch::Fix;
+use crate::patch::obstacle::Obstacle;
+use crate::policy::Adopted;
+use crate::workload::ContainerRef;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG301",
+    name: "migration-image-drift",
+    default: Level::Deny,
+    since: "0.1.0",
+    fix: Some("sets the image of the migration initContainer"),
+    summary: "a migration initContainer with another image than the server's",
+    page: include_str!("psg301_migration_image_drift.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let Some(lead) = subject.lead() else { return };
+    for &index in &subject.plan.adopted {
+        let at = ContainerRef { init: true, index };
+        let image = &subject.workload.container(at).image;
+        if image.0 == lead.container.image.0 {
+            continue;
+        }
+        let (found, wanted) = (clip(image, 90), clip(&lead.container.image, 90));
+        let what = format!("migrates with `{found}`, while the server runs `{wanted}`");
+        let help = format!("set its image to `{wanted}`, or delete it and let it be injected");
+        let finding = report.add(&RULE, subject.place_of(at, "image"), what, help);
+        finding.about(format!("{} {}", &**image, &*lead.container.image));
+        match (&subject.plan.obstacle, subject.settings.adopted) {
+            (Some(Obstacle::OptedOut), _) => finding.only_warn(Some("`prefect-guard.io/inject: \"false\"`")),
+            (Some(Obstacle::Controlled), _) => finding.only_warn(Some("a controller owns this object")),
+            (_, Adopted::Warn) => finding.only_warn(Some("`migration.adopted: warn` in the policy")),
+            (_, Adopted::Deny) => finding,
+            (_, Adopted::Pin) => {
+                finding.mend(Fix::Pin { index, image: lead.container.image.to_string() })
+            }
+        };
+    }
+}
