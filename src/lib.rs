@@ -16,6 +16,7 @@
 pub mod admission;
 pub mod decision;
 pub mod finding;
+pub mod manifest;
 pub mod patch;
 pub mod policy;
 pub mod prefect;

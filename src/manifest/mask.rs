@@ -1,0 +1,129 @@
+//! One line of a manifest, fit to be shown: what may be a secret is hidden.
+
+use std::ops::Range;
+
+use super::node::{Content, Node};
+
+/// What stands in place of a hidden value.
+pub const HIDDEN: &str = "[hidden]";
+
+/// Keys whose plain values are names, numbers and switches of Kubernetes' own, and shown. Everything else is
+/// hidden: environment values, arguments, data, annotations, and whatever we know nothing of.
+const SHOWN: &[&str] = &[
+    "apiVersion",
+    "claimName",
+    "fieldPath",
+    "image",
+    "imagePullPolicy",
+    "key",
+    "kind",
+    "medium",
+    "memory",
+    "mountPath",
+    "name",
+    "namespace",
+    "optional",
+    "readOnly",
+    "replicas",
+    "restartPolicy",
+    "secretName",
+    "type",
+];
+
+/// A line as it may be shown, and where in it the thing pointed at is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The text, without its line end.
+    pub text: String,
+    /// The bytes of `text` to underline.
+    pub mark: Range<usize>,
+}
+
+/// The line of `text` on which `mark` begins. Only keys, punctuation and the values of a few known keys are let
+/// through: comments, and whatever else is not accounted for, are hidden too.
+pub fn line(text: &str, root: &Node, mark: Range<usize>) -> Line {
+    let start = text[..mark.start].rfind('\n').map_or(0, |found| found + 1);
+    let end = text[mark.start..].find('\n').map_or(text.len(), |found| mark.start + found);
+    let mut parts = Vec::new();
+    gather(text, root, false, &(start..end), &mut parts);
+    parts.sort_by_key(|part| (part.bytes.start, part.bytes.end));
+
+    let mut shown = Shown { text: String::new(), mark: 0..0, wanted: mark };
+    let mut at = start;
+    for part in parts {
+        let (from, to) = (part.bytes.start.max(at), part.bytes.end.min(end));
+        if from > to || part.bytes.end < at {
+            continue;
+        }
+        shown.gap(&text[at..from]);
+        let whole = part.bytes.start >= start && part.bytes.end <= end;
+        shown.part(if part.plain && whole { &text[from..to] } else { HIDDEN }, from..to);
+        at = to;
+    }
+    shown.gap(text[at..end].trim_end());
+    if shown.mark.is_empty() {
+        shown.mark = shown.text.len() - shown.text.trim_start().len()..shown.text.len();
+    }
+    Line { text: shown.text, mark: shown.mark }
+}
+
+struct Part {
+    bytes: Range<usize>,
+    plain: bool,
+}
+
+/// All keys and scalars that touch a line.
+fn gather(text: &str, node: &Node, plain: bool, line: &Range<usize>, parts: &mut Vec<Part>) {
+    let touches = |bytes: &Range<usize>| bytes.start < line.end && bytes.end > line.start;
+    match &node.content {
+        // An item of a list stands under no key of its own.
+        Content::List(items) => items.iter().for_each(|item| gather(text, item, false, line, parts)),
+        Content::Map(entries) => {
+            for (key, value) in entries {
+                if touches(&key.place.bytes) {
+                    parts.push(Part { bytes: key.place.bytes.clone(), plain: !key.place.borrowed });
+                }
+                gather(text, value, SHOWN.contains(&key.text.as_str()), line, parts);
+            }
+        }
+        _ if touches(&node.place.bytes) => {
+            let mut bytes = node.place.bytes.clone();
+            // The span of a block scalar takes in the blanks before what comes next.
+            bytes.end = bytes.start + text[bytes.clone()].trim_end().len();
+            let plain =
+                plain && !node.place.borrowed && !node.text().is_some_and(|text| text.contains("://"));
+            parts.push(Part { bytes, plain });
+        }
+        _ => {}
+    }
+}
+
+struct Shown {
+    text: String,
+    mark: Range<usize>,
+    wanted: Range<usize>,
+}
+
+impl Shown {
+    fn gap(&mut self, gap: &str) {
+        let comment = gap.find(" #").or_else(|| gap.starts_with('#').then_some(0));
+        let gap = comment.map_or(gap, |found| gap[..found].trim_end());
+        if gap.chars().all(|c| c.is_whitespace() || "-:,[]{}?|>+".contains(c)) {
+            // A tab has no width of its own on a terminal, and a carriage return none at all.
+            self.text.extend(gap.chars().filter(|c| *c != '\r').map(|c| if c == '\t' { ' ' } else { c }));
+        } else {
+            self.text.push_str(HIDDEN);
+        }
+    }
+
+    fn part(&mut self, shown: &str, bytes: Range<usize>) {
+        let from = self.text.len();
+        self.text.push_str(shown);
+        if bytes.start >= self.wanted.start && (bytes.end <= self.wanted.end || self.mark.is_empty()) {
+            let start = if self.mark.is_empty() { from } else { self.mark.start };
+            if bytes.start <= self.wanted.end {
+                self.mark = start..self.text.len();
+            }
+        }
+    }
+}
