@@ -13,10 +13,10 @@ use crate::workload::{Container, Workload, same_json};
 const EARLIER_SCRIPTS: &[&str] = &[];
 
 /// What is out of date, in words for the author.
-pub type Difference = &'static str;
+pub(super) type Difference = &'static str;
 
 /// What a server needs of its migration container, and what it was before this change.
-pub struct Wanted<'s> {
+pub(super) struct Wanted<'s> {
     /// The server's container.
     pub server: &'s Container<'s>,
     /// The call it should make.
@@ -29,7 +29,7 @@ pub struct Wanted<'s> {
 
 impl Wanted<'_> {
     /// The first difference that matters between `ours` and what is wanted.
-    pub fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
+    pub(super) fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
         let server = self.server;
         let checks: [(bool, Difference); 8] = [
             (ours.image.trim() == server.image.trim(), "its image is not the server's"),

@@ -98,7 +98,7 @@ pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Opti
     let is_proxy = |image: &str| {
         let name = image.rsplit('/').next().unwrap_or(image);
         let name = name.split(['@', ':']).next().unwrap_or(name);
-        PROXIES.iter().any(|proxy| name == *proxy) || name.contains("pgbouncer")
+        PROXIES.contains(&name) || name.contains("pgbouncer")
     };
     let spec = &workload.template.spec;
     let proxy =

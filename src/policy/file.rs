@@ -216,7 +216,7 @@ impl JsonSchema for RuleName {
 /// Reads a policy file and settles it into settings by namespace.
 pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let file: File = serde_saphyr::from_str_with_options(text, options).map_err(refuse)?;
+    let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| refuse(&error))?;
     let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
     let mut general = Settings::default();
     settle(&mut general, file.mode, &file.rules, &file.exemptions, &file.migration, file.opaque_values);
@@ -255,7 +255,7 @@ fn settle(
 }
 
 /// A parser's error as ours: the position apart from the text.
-fn refuse(error: serde_saphyr::Error) -> PolicyError {
+fn refuse(error: &serde_saphyr::Error) -> PolicyError {
     let location = error.location();
     let text = error.without_snippet().to_string();
     let problem = text.split(" at line ").next().unwrap_or(&text).trim_start_matches("error: ").to_owned();
