@@ -1,3 +1,7 @@
 //! The `prefect-guard` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    prefect_guard::cli::main()
+}

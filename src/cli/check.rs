@@ -1,0 +1,204 @@
+//! `prefect-guard check`: the verdicts of the webhook on manifests, without a cluster.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::judge::{Judge, judge};
+use super::progress::Progress;
+use super::report::{Format, Found, Report, Source, Unread};
+use super::{Outcome, note};
+use crate::finding::Finding;
+use crate::manifest::files::{self, Input};
+use crate::manifest::{self, Document, Node, Object, mask};
+use crate::policy::Policy;
+
+/// Judges manifests as the webhook would, without a cluster.
+///
+/// Each object is mutated first and then validated, so a plain manifest that only lacks the migration
+/// initContainer is clean: the webhook would inject it. With `--as-is` the text is judged as it stands.
+///
+/// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Files, directories (`.yaml`, `.yml` and `.json` in them, `.gitignore` honoured), globs, or `-` for the
+    /// standard input.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<String>,
+
+    /// The policy file to judge by; without it, the built-in policy.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// Count warnings as refusals.
+    #[arg(long)]
+    strict: bool,
+
+    /// Judge the text as it stands, for clusters without the mutating webhook.
+    #[arg(long)]
+    as_is: bool,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Print the page of each rule that found something (with `--format text`).
+    #[arg(long)]
+    explain: bool,
+
+    /// The namespace of objects that name none, for the policy's overrides.
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let policy = super::policy::load(args.policy.as_ref())?;
+    let inputs = files::find(&args.paths)?;
+    if inputs.is_empty() {
+        note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
+    }
+    let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
+    let mut check = Check { policy: &policy, how, namespace: &args.namespace, report: Report::default() };
+    let mut progress = Progress::new();
+    for (number, input) in inputs.iter().enumerate() {
+        progress.at(number, Some(inputs.len()), &input.name);
+        check.input(input);
+    }
+    progress.wipe();
+    check.report.print(args.format, args.explain, out)?;
+    Ok(check.report.outcome(args.strict))
+}
+
+struct Check<'a> {
+    policy: &'a Policy,
+    how: Judge,
+    namespace: &'a str,
+    report: Report,
+}
+
+impl Check<'_> {
+    fn input(&mut self, input: &Input) {
+        let text = match input.read() {
+            Ok(text) => text,
+            Err(error) => {
+                let what = format!("{error:#}");
+                let help = "name a readable file of UTF-8 text".to_owned();
+                self.report.unread.push(Unread { file: input.name.clone(), line: 1, column: 1, what, help });
+                return;
+            }
+        };
+        for document in manifest::read(&text) {
+            match &document.content {
+                Ok(_) => self.document(input, &text, &document),
+                Err(error) if is_ours_to_report(input, &text[document.bytes.clone()]) => {
+                    self.report.unread.push(Unread {
+                        file: input.name.clone(),
+                        line: error.line,
+                        column: error.column,
+                        what: error.what.clone(),
+                        help: error.help.clone(),
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn document(&mut self, input: &Input, text: &str, document: &Document) {
+        for object in document.objects() {
+            self.report.summary.documents += 1;
+            let namespace = object.namespace().unwrap_or(self.namespace);
+            match judge(&in_namespace(&object, namespace), self.policy, self.how) {
+                Ok(verdict) => {
+                    self.report.summary.workloads += usize::from(verdict.workload);
+                    let found = verdict
+                        .findings
+                        .into_iter()
+                        .map(|finding| place(finding, input, text, document, &object, namespace))
+                        .collect();
+                    self.report.object(found);
+                }
+                Err(what) => self.report.unread.push(Unread {
+                    file: input.name.clone(),
+                    line: object.node.place.line + document.first_line - 1,
+                    column: object.node.place.column,
+                    what,
+                    help: "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields"
+                        .to_owned(),
+                }),
+            }
+        }
+    }
+}
+
+/// A broken file that nobody named and that does not speak of Prefect is somebody else's.
+fn is_ours_to_report(input: &Input, text: &str) -> bool {
+    input.named || text.to_ascii_lowercase().contains("prefect")
+}
+
+/// The object as JSON, in the namespace it would be applied to.
+pub(super) fn in_namespace(object: &Object<'_>, namespace: &str) -> Value {
+    let mut value = object.node.to_json();
+    if object.namespace().is_none()
+        && let Some(fields) = value.as_object_mut()
+    {
+        let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
+        if metadata.is_null() {
+            *metadata = json!({});
+        }
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+    }
+    value
+}
+
+fn place(
+    finding: Finding,
+    input: &Input,
+    text: &str,
+    document: &Document,
+    object: &Object<'_>,
+    namespace: &str,
+) -> Found {
+    let source = document.content.as_ref().ok().and_then(Option::as_ref).map(|root| {
+        let text = &text[document.bytes.clone()];
+        let place = closest(root, &format!("{}{}", object.pointer, finding.place.pointer));
+        let shown = (!place.bytes.is_empty()).then(|| mask::line(text, root, place.bytes.clone()));
+        Source {
+            file: input.name.clone(),
+            line: place.line + document.first_line - 1,
+            column: place.column,
+            shown,
+        }
+    });
+    Found {
+        rule: finding.rule,
+        severity: finding.severity,
+        message: finding.message(),
+        help: finding.help,
+        container: finding.place.container,
+        kind: object.kind().to_owned(),
+        namespace: namespace.to_owned(),
+        resource: object.name().to_owned(),
+        source,
+    }
+}
+
+/// The place to show for a pointer: the value where it is written out, else its name, else its key.
+fn closest<'d>(root: &'d Node, pointer: &str) -> &'d manifest::Place {
+    let (steps, _) = root.walk(pointer);
+    for step in steps.iter().rev() {
+        if step.node.is_scalar() && !step.node.place.bytes.is_empty() {
+            return &step.node.place;
+        }
+        if let (None, Some(name)) = (step.key, step.node.get("name")) {
+            return &name.place;
+        }
+        if let Some(key) = step.key {
+            return &key.place;
+        }
+    }
+    &root.place
+}

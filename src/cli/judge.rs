@@ -1,0 +1,118 @@
+//! One manifest through the engine, as a cluster would put it: mutated first, then validated.
+
+use serde_json::Value;
+
+use crate::admission::Request;
+use crate::decision::{Decision, Door, decide};
+use crate::finding::Finding;
+use crate::patch;
+use crate::policy::Policy;
+
+/// Whether the mutating webhook is taken to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judge {
+    /// The object is mutated, then validated.
+    AsApplied,
+    /// The object is validated as it stands.
+    AsWritten,
+}
+
+/// The verdict on one object.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Whether it is of a kind we judge and concerns Prefect.
+    pub(super) workload: bool,
+    /// What was found, in the order of the register; pointers lead into the object as it was written.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Judges one object. The error says what of it could not be read, and holds no values.
+pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdict, String> {
+    let written = object.to_string();
+    let mut warned = Vec::new();
+    let mut applied = None;
+    if how == Judge::AsApplied {
+        let mutation = ask(Door::Mutate, &written, policy)?;
+        warned = mutation.findings;
+        if !mutation.operations.is_empty() {
+            let mut mutated = object.clone();
+            patch::apply(&mut mutated, &mutation.operations)
+                .map_err(|_| "the patch does not apply to this object".to_owned())?;
+            applied = Some(mutated);
+        }
+    }
+    let text = applied.as_ref().map_or(written, Value::to_string);
+    let validation = ask(Door::Validate, &text, policy)?;
+    let mut findings = validation.findings;
+    // Mutating may say what only it can know: that an image was pinned while the manifest still says otherwise.
+    for finding in warned {
+        if !findings.iter().any(|known| known.same_fault(&finding)) {
+            findings.push(finding);
+        }
+    }
+    if let Some(mutated) = &applied {
+        for finding in &mut findings {
+            finding.place.pointer = back(&finding.place.pointer, mutated, object);
+        }
+    }
+    Ok(Verdict { workload: validation.workload, findings })
+}
+
+/// Asks one door about an object given as JSON text.
+pub(super) fn ask(door: Door, object: &str, policy: &Policy) -> Result<Decision, String> {
+    let request = Request::of_manifest(object).map_err(|error| error.to_string())?;
+    decide(door, &request, policy).map_err(|error| error.to_string())
+}
+
+/// A pointer into the mutated object as a pointer into the original: items of lists are told by their names, and
+/// what is not in the original ends at the closest place that is.
+fn back(pointer: &str, mutated: &Value, original: &Value) -> String {
+    let mut found = String::new();
+    let (mut there, mut here) = (mutated, original);
+    for token in pointer.split('/').skip(1) {
+        let (next_there, next_here, token) = match (there, here) {
+            (Value::Array(new), Value::Array(old)) => {
+                let Some(item) = token.parse::<usize>().ok().and_then(|index| new.get(index)) else { break };
+                let name = item.get("name").filter(|name| name.is_string());
+                let index = match name {
+                    Some(name) => old.iter().position(|item| item.get("name") == Some(name)),
+                    None => token.parse().ok(),
+                };
+                let Some(index) = index else { break };
+                let Some(old) = old.get(index) else { break };
+                (item, old, index.to_string())
+            }
+            (Value::Object(new), Value::Object(old)) => {
+                let key = token.replace("~1", "/").replace("~0", "~");
+                let (Some(new), Some(old)) = (new.get(&key), old.get(&key)) else { break };
+                (new, old, token.to_owned())
+            }
+            _ => break,
+        };
+        found.push('/');
+        found.push_str(&token);
+        (there, here) = (next_there, next_here);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn leads_back_to_the_original_by_name() {
+        let original =
+            json!({"init": [{"name": "a", "x": 1}], "c": [{"name": "api", "env": [{"name": "U"}]}]});
+        let mutated = json!({
+            "init": [{"name": "ours"}, {"name": "a", "x": 1}],
+            "c": [{"name": "api", "env": [{"name": "U"}]}],
+        });
+        assert_eq!(back("/init/1/x", &mutated, &original), "/init/0/x");
+        assert_eq!(back("/init/0", &mutated, &original), "/init");
+        assert_eq!(back("/c/0/env/0/value", &mutated, &original), "/c/0/env/0");
+        assert_eq!(back("", &mutated, &original), "");
+    }
+}

@@ -1,0 +1,103 @@
+//! The command line. One command, one file; this page only says which there are.
+
+pub mod check;
+pub mod completions;
+pub mod explain;
+pub mod inject;
+mod judge;
+pub mod policy;
+mod progress;
+mod report;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Keeps Prefect servers from coming up against a database that was never migrated.
+///
+/// As a Kubernetes admission webhook (`serve`) it puts the migration in front of every Prefect server and refuses
+/// database settings that cannot work. `check` and `inject` do the same to manifests, without a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "prefect-guard", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Inject(inject::Args),
+    Explain(explain::Args),
+    Policy(policy::Args),
+    Completions(completions::Args),
+}
+
+/// How a command ended, as its exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to object to: 0.
+    Clean,
+    /// Something was refused: 1.
+    Refused,
+    /// Something could not be read, or the command could not be carried out: 2.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        ExitCode::from(match outcome {
+            Outcome::Clean => 0,
+            Outcome::Refused => 1,
+            Outcome::Failed => 2,
+        })
+    }
+}
+
+/// The whole definition of the command line, for completions and reference pages.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the command line, runs the command, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    let outcome = run(cli, &mut out).and_then(|outcome| {
+        out.flush()?;
+        Ok(outcome)
+    });
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        // `prefect-guard check . | head` has read enough; that is nobody's fault.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(format_args!("prefect-guard: {error:#}"));
+            Outcome::Failed.into()
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match cli.command {
+        Command::Check(args) => check::run(&args, out),
+        Command::Inject(args) => inject::run(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
+        Command::Policy(args) => policy::run(&args, out),
+        Command::Completions(args) => completions::run(&args, out),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Says something to the person at the terminal, beside the output proper.
+pub(crate) fn note(text: fmt::Arguments<'_>) {
+    // Nobody is left to be told when the standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}

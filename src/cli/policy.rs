@@ -1,0 +1,49 @@
+//! `prefect-guard policy`: the policy file, checked and described.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::{Outcome, note};
+use crate::policy::Policy;
+
+/// Checks a policy file, or prints its JSON Schema.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Reads a policy file as `serve` would and says what is wrong with it, by line.
+    Check {
+        /// The policy file.
+        file: PathBuf,
+    },
+    /// Prints the JSON Schema of the policy file, for editors and linters.
+    Schema,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match &args.command {
+        Command::Check { file } => {
+            load(Some(file))?;
+            note(format_args!("`{}` is a policy", file.display()));
+        }
+        Command::Schema => {
+            serde_json::to_writer_pretty(&mut *out, &Policy::schema())?;
+            writeln!(out)?;
+        }
+    }
+    Ok(Outcome::Clean)
+}
+
+/// The policy in a file, or the built-in one. The error names the file and the line.
+pub(super) fn load(file: Option<&PathBuf>) -> anyhow::Result<Policy> {
+    let Some(file) = file else { return Ok(Policy::default()) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the policy `{}`", file.display()))?;
+    Policy::from_yaml(&text).with_context(|| format!("cannot use the policy `{}`", file.display()))
+}

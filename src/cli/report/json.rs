@@ -1,0 +1,34 @@
+//! One JSON object; its keys are part of the contract.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::{Found, Report};
+
+pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
+    let findings: Vec<Value> = report.findings.iter().map(finding).collect();
+    serde_json::to_writer_pretty(&mut *out, &json!({"findings": findings, "summary": report.summary}))?;
+    writeln!(out)?;
+    // The findings have no room for what could not be read; the exit code tells of it too.
+    for unread in &report.unread {
+        crate::cli::note(format_args!("{}:{}:{}: {}", unread.file, unread.line, unread.column, unread.what));
+    }
+    Ok(())
+}
+
+fn finding(found: &Found) -> Value {
+    json!({
+        "rule": found.rule.id,
+        "name": found.rule.name,
+        "severity": found.severity.as_str(),
+        "file": found.source.as_ref().map(|source| &source.file),
+        "line": found.source.as_ref().map(|source| source.line),
+        "kind": found.kind,
+        "namespace": found.namespace,
+        "resource": found.resource,
+        "container": found.container,
+        "message": found.message,
+        "help": found.help,
+    })
+}
