@@ -68,10 +68,11 @@ async def migrate(on_newer_schema, command):
         made = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
         schema = "SELECT version_num FROM alembic_version"
         schema = await rows(db, schema) if await rows(db, made) else []
+        at = f"the schema is at {' '.join(schema)}"
         if schema and set(schema) == set(scripts.get_heads()):
-            return say(f"schema {schema[0]} is what Prefect {version} needs")
+            return say(f"{at}, as Prefect {version} needs it")
         if on_newer_schema == "continue" and not known.issuperset(schema):
-            return say(f"schema {schema[0]} is newer than Prefect {version}: as is")
+            return say(f"{at}, newer than Prefect {version}: nothing to migrate")
         await db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         if await rows(db, f"SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK})"):
             break

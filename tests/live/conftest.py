@@ -1,0 +1,71 @@
+import itertools
+
+import pytest
+
+import migration
+import report
+from services import Bouncer, Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("postgres")
+    # pytest's own directories are closed to other users, PostgreSQL's among them.
+    for path in (directory, *directory.parents[:2]):
+        path.chmod(0o755)
+    server = Postgres(directory).start()
+    report.version("PostgreSQL", server.version())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(postgres):
+    return postgres.create_database()
+
+
+def bouncer(tmp_path_factory, postgres, mode):
+    directory = tmp_path_factory.mktemp("pgbouncer")
+    directory.chmod(0o755)
+    return Bouncer(directory, postgres, mode)
+
+
+@pytest.fixture(scope="session")
+def transaction_pooler(tmp_path_factory, postgres):
+    pooler = bouncer(tmp_path_factory, postgres, "transaction").start()
+    yield pooler
+    pooler.stop()
+
+
+@pytest.fixture(scope="session")
+def statement_pooler(tmp_path_factory, postgres):
+    pooler = bouncer(tmp_path_factory, postgres, "statement").start()
+    yield pooler
+    pooler.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a process as in a container of an image with some Prefect; all are killed at
+    the end of the test, and none may have shown a password."""
+    processes = []
+    numbers = itertools.count()
+
+    def start(command, url=None, prefect=migration.NEWEST, **env):
+        log = tmp_path / f"log-{next(numbers)}"
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        env = migration.environment(prefect, home, url, **env)
+        processes.append(migration.Process(command, env, log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.check_output()
+
+
+@pytest.fixture
+def note(request):
+    """Say a number that was measured, for the table in docs/tested.md."""
+    return lambda text: report.note(request.node, text)

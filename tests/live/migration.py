@@ -1,0 +1,85 @@
+"""The migration's command line as the initContainer has it, run as a process."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from services import CANARY
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = (ROOT / "src/patch/migrate.py").read_text()
+LIVE = ROOT / "target/live"
+UPGRADE = ("prefect", "server", "database", "upgrade", "-y")
+NEWEST, MIDWAY, OLDEST, PREFECT_2 = "3.8.8", "3.4.0", "3.0.0", "2.20.20"
+URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+OLD_URL = "PREFECT_API_DATABASE_CONNECTION_URL"  # the only name up to 3.0.10
+STARTED = "Running upgrade migrations"  # the first words of the real command
+
+
+def environment(prefect, home, database_url=None, **more):
+    """What a container of the image with this Prefect would see."""
+    binaries = LIVE / f"prefect-{prefect}" / "bin"
+    if not (binaries / "prefect").exists():
+        raise FileNotFoundError(f"no Prefect {prefect} in {LIVE}: run tests/setup")
+    env = {
+        "PATH": f"{binaries}:/usr/bin:/bin",
+        "HOME": str(home),
+        "PREFECT_HOME": str(Path(home) / ".prefect"),
+        "DO_NOT_TRACK": "1",
+        **more,
+    }
+    if database_url:
+        env[OLD_URL if prefect in (OLDEST, PREFECT_2) else URL] = database_url
+    return env
+
+
+def guarded(command=UPGRADE, on_newer_schema="continue"):
+    return ["python", "-c", SCRIPT, f"--on-newer-schema={on_newer_schema}", *command]
+
+
+class Process:
+    """A process in a group of its own, which dies as a container does: all at once."""
+
+    def __init__(self, command, env, log):
+        self.log = Path(log)
+        self.started = time.monotonic()
+        self.seconds = None
+        # Popen looks for the program in our PATH; a container's runtime in the container's.
+        program = shutil.which(command[0], path=env["PATH"]) or command[0]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, executable=program, env=env, cwd=env["HOME"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self, seconds=90):
+        code = self.process.wait(seconds)
+        self.seconds = self.seconds or time.monotonic() - self.started
+        self.check_output()
+        return code
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def check_output(self):
+        shown = self.output()
+        assert CANARY not in shown and "canary" not in shown, "a password in the output"
+
+    def running(self):
+        return self.process.poll() is None
+
+    def terminate(self):
+        """What the kubelet does first: SIGTERM to the container's first process."""
+        self.process.terminate()
+
+    def kill(self):
+        """What the kubelet does last: SIGKILL to all of the container."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(10)

@@ -1,0 +1,158 @@
+"""Where there is no lock to be had, nothing to migrate, or nothing that may be migrated."""
+
+import pytest
+
+from migration import (
+    MIDWAY, NEWEST, OLDEST, PREFECT_2, STARTED, UPGRADE, guarded,
+)  # fmt: skip
+
+UNLOCKED = "migrating without one"
+NEEDED = "as Prefect {} needs it"
+TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_"
+SEARCH_PATH = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH"
+
+
+@pytest.mark.parametrize("prefect", [OLDEST, NEWEST, PREFECT_2])
+@pytest.mark.parametrize("url", [None, "sqlite+aiosqlite:////tmp/prefect.db"])
+def test_sqlite_unasked(start, prefect, url):
+    """Prefect resolves to SQLite: exit 1 with a clear sentence, nothing is migrated."""
+    process = start(guarded(), url, prefect)
+    assert process.wait() == 1
+    assert "no setting of a PostgreSQL URL reaches Prefect" in process.output()
+    assert STARTED not in process.output()
+
+
+@pytest.mark.parametrize("prefect", [OLDEST, MIDWAY])
+def test_newer_schema(database, start, prefect):
+    """The schema is newer than the image: `continue` says so and exits 0, `fail` fails."""
+    assert start(guarded(), database.url(), NEWEST).wait() == 0
+    older = start(guarded(), database.url(), prefect)
+    strict = start(guarded(on_newer_schema="fail"), database.url(), prefect)
+    assert older.wait() == 0
+    assert f"newer than Prefect {prefect}: nothing to migrate" in older.output()
+    assert STARTED not in older.output()
+    assert strict.wait() == 1
+    assert "Can't locate revision identified by" in strict.output()
+
+
+def test_at_head(database, start, note):
+    """The schema is what the image needs: exit 0 without a start of the command."""
+    assert start(guarded(), database.url()).wait() == 0
+    again = start(guarded(), database.url())
+    assert again.wait() == 0
+    assert NEEDED.format(NEWEST) in again.output() and STARTED not in again.output()
+    plain = start(UPGRADE, database.url())
+    assert plain.wait() == 0
+    note(f"{again.seconds:.1f} s, the plain call {plain.seconds:.1f} s")
+
+
+def test_upgrade(database, start):
+    """An older schema is migrated by the newer image."""
+    assert start(guarded(), database.url(), MIDWAY).wait() == 0
+    newer = start(guarded(), database.url(), NEWEST)
+    assert newer.wait() == 0
+    assert "Migrations succeeded" in newer.output()
+
+
+def fails(process, reason):
+    assert process.wait(30) == 1
+    assert UNLOCKED in process.output() and reason in process.output()[-2048:]
+
+
+def test_bad_password(database, start):
+    """A wrong password: the plain call fails, its reason in the last lines."""
+    url = database.url(password="wrong-canary@")
+    fails(start(guarded(), url), 'password authentication failed for user "postgres"')
+
+
+def test_missing_database(database, start):
+    """A missing database: the plain call fails, its reason in the last lines."""
+    fails(start(guarded(), database.url(name="absent")), '"absent" does not exist')
+
+
+def test_refused(database, start):
+    """No server at that port: the plain call fails, its reason in the last lines."""
+    fails(start(guarded(), database.url(port=1)), "Connect call failed")
+
+
+def test_no_create_privilege(database, start):
+    """No CREATE privilege: the migration fails under the lock, its reason in the last lines."""
+    database.execute("CREATE ROLE poor_%s LOGIN PASSWORD 'canary'" % database.name)
+    url = database.url(user=f"poor_{database.name}", password="canary")
+    process = start(guarded(), url)
+    assert process.wait(30) == 1
+    assert "permission denied for schema public" in process.output()[-2048:]
+    database.wait_for_no_lock()
+
+
+def test_unreadable_version(database, start):
+    """A role that may not read `alembic_version`: the plain call says so itself."""
+    assert start(guarded(), database.url()).wait() == 0
+    database.execute("CREATE ROLE blind_%s LOGIN PASSWORD 'canary'" % database.name)
+    url = database.url(user=f"blind_{database.name}", password="canary")
+    fails(start(guarded(), url), "permission denied for table alembic_version")
+
+
+def test_bad_settings(start):
+    """Settings that Prefect refuses: the plain call fails with Prefect's own words."""
+    for url, reason in (
+        ("mysql+aiomysql://u:hunter2-canary@h/db", "database configuration"),
+        ("postgresql://u:hunter2-canary@h/db", "No module named 'psycopg'"),
+    ):
+        fails(start(guarded(), url), reason)
+
+
+def test_statement_pooling(database, start, statement_pooler):
+    """A pooler that allows no transactions: the command runs without the lock."""
+    url = database.url(statement_pooler.port)
+    process = start(guarded(("echo", "runs all the same")), url)
+    assert process.wait(30) == 0
+    assert UNLOCKED in process.output() and "runs all the same" in process.output()
+
+
+def test_no_prefect_in_this_python(database, start):
+    """A Python without Prefect: the command runs without the lock."""
+    command = ["/usr/bin/python3", *guarded(("echo", "runs all the same"))[1:]]
+    process = start(command, database.url())
+    assert process.wait(30) == 0
+    assert UNLOCKED in process.output() and "runs all the same" in process.output()
+
+
+def test_modules_of_the_working_directory(database, start, tmp_path):
+    """Modules in the working directory are not taken for the image's."""
+    (tmp_path / "home").mkdir()
+    for name in ("asyncio", "prefect", "alembic", "sqlalchemy"):
+        (tmp_path / f"home/{name}.py").write_text(
+            "raise SystemExit('the wrong module')"
+        )
+    process = start(guarded(("echo", "fine")), database.url())
+    assert process.wait(30) == 0
+    assert UNLOCKED not in process.output() and "fine" in process.output()
+
+
+def test_search_path(database, start):
+    """A schema set by `search_path` is the one that is looked at."""
+    database.execute("CREATE SCHEMA own")
+    env = {SEARCH_PATH: "own,public"}
+    assert start(guarded(), database.url(), **env).wait() == 0
+    again = start(guarded(), database.url(), **env)
+    assert again.wait() == 0 and NEEDED.format(NEWEST) in again.output()
+    assert database.rows("SELECT to_regclass('own.alembic_version') IS NOT NULL") == [
+        (True,)
+    ]
+
+
+def test_tls(database, postgres, start):
+    """TLS as set for Prefect serves the lock too; it goes with its holder."""
+    env = {TLS + "ENABLED": "true", TLS + "CA_FILE": str(postgres.ca)}
+    holder = start(guarded(("sleep", "120")), database.url(), **env)
+    database.wait_for_lock()
+    query = (
+        "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
+        " WHERE datname = %s AND state = 'idle in transaction'"
+    )
+    assert database.rows(query, database.name) == [(True,)]
+    holder.kill()
+    database.wait_for_no_lock()
+    wrong = {**env, TLS + "CA_FILE": "/etc/hostname"}
+    fails(start(guarded(), database.url(), **wrong), "SSL")

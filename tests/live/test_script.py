@@ -1,0 +1,41 @@
+"""The script as text: what Kubernetes, YAML and its readers need of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from migration import ROOT, SCRIPT
+
+RUFF = Path(sys.executable).with_name("ruff")
+PATH = ROOT / "src/patch/migrate.py"
+
+
+@pytest.mark.parametrize("words", ["$(", "$$"])
+def test_kubernetes_expands_nothing_in_it(words):
+    """Kubernetes finds nothing to expand in the script."""
+    assert words not in SCRIPT
+
+
+def test_it_is_shown_as_a_block():
+    """`kubectl get -o yaml` can show the script line by line, as it was written."""
+    assert SCRIPT.isascii() and "\t" not in SCRIPT
+    assert not any(line != line.rstrip() for line in SCRIPT.splitlines())
+    assert max(map(len, SCRIPT.splitlines())) <= 88
+    assert yaml.safe_load(yaml.safe_dump(SCRIPT, default_style="|")) == SCRIPT
+
+
+def test_it_is_short():
+    """The script stays a page or two."""
+    assert len(SCRIPT.splitlines()) <= 110
+
+
+@pytest.mark.parametrize("command", [("check",), ("format", "--check")])
+def test_it_is_clean(command):
+    """ruff finds nothing in the script."""
+    run = subprocess.run(
+        [RUFF, *command, "--isolated", PATH], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
