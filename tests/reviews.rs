@@ -18,7 +18,7 @@ fn line(name: &str, body: &[u8]) -> String {
         .0
         .iter()
         .map(|operation| serde_json::to_value(operation).expect("JSON"))
-        .map(short)
+        .map(|operation| short(&operation))
         .collect();
     let review: Value = serde_json::from_slice(body).expect("JSON");
     let after = match review["request"]["object"].is_null() {
@@ -31,7 +31,7 @@ fn line(name: &str, body: &[u8]) -> String {
     format!("{name:<86} | {:<44} | {allowed:<5} | {}", or_dash(operations), or_dash(rules_of(&verdict)))
 }
 
-fn short(operation: Value) -> String {
+fn short(operation: &Value) -> String {
     let path = operation["path"].as_str().expect("a path").trim_start_matches("/spec/template/spec");
     format!("{} {path}", operation["op"].as_str().expect("an op"))
 }

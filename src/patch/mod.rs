@@ -89,7 +89,7 @@ pub fn operations<'f>(
                 place(&mut operations, workload, &list, *remove, *at, container);
             }
             Fix::Remove { index } => {
-                operations.push(Operation::new("remove", format!("{list}/{index}"), None))
+                operations.push(Operation::new("remove", format!("{list}/{index}"), None));
             }
             Fix::Pin { .. } => {}
         }

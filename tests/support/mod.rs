@@ -1,5 +1,5 @@
 //! Shared by the integration tests: recorded reviews, and the oracles that judge our answers.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
 

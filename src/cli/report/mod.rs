@@ -13,7 +13,7 @@ use crate::manifest::mask::Line;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people: each finding at its line.
     Text,
     /// For programs.
