@@ -8,6 +8,7 @@ use crate::patch::plan::Before;
 use crate::patch::{self, Fix, Operation};
 use crate::policy::{Mode, Policy, Settings};
 use crate::rules::{self, Subject};
+use crate::secret;
 use crate::workload::annotations::Own;
 use crate::workload::discover::{Located, classify, locate};
 use crate::workload::{Workload, same_json};
@@ -56,6 +57,9 @@ impl Decision {
 pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Decision, Unreadable> {
     let (Some(object), true) = (request.object, concerns_us(request)) else { return Ok(Decision::default()) };
     let settings = policy.settings(&request.namespace);
+    if (&*request.kind.group, &*request.kind.kind) == ("", "Secret") {
+        return decide_secret(door, request, settings);
+    }
     let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
     let located = locate(object.get(), found.clone())?;
     let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
@@ -70,6 +74,17 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
     // An old object that cannot be read has nothing to say about the new one.
     let before = before.and_then(|located| located.read(kind()).ok().flatten());
     Ok(judge(door, &workload, before.as_ref(), settings))
+}
+
+/// A Secret that says it holds a database URL.
+fn decide_secret(door: Door, request: &Request<'_>, settings: &Settings) -> Result<Decision, Unreadable> {
+    if door == Door::Mutate {
+        return Ok(Decision::default());
+    }
+    let mut decision = Decision { silent: settings.mode == Mode::Audit, ..Decision::default() };
+    let found = secret::check(request, settings)?;
+    decision.findings = settle(found, &Own::default(), settings, &mut decision.exempted);
+    Ok(decision)
 }
 
 /// Deletions, connections and subresources (`scale`, `status`) pass unseen.
