@@ -112,6 +112,7 @@ impl Check<'_> {
             match judge(&in_namespace(&object, namespace), self.policy, self.how) {
                 Ok(verdict) => {
                     self.report.summary.workloads += usize::from(verdict.workload);
+                    self.report.summary.servers += verdict.servers;
                     let found = verdict
                         .findings
                         .into_iter()

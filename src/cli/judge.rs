@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::admission::Request;
 use crate::decision::{Decision, Door, decide};
-use crate::finding::Finding;
-use crate::patch;
+use crate::finding::{Finding, Severity};
+use crate::patch::{self, Fix};
 use crate::policy::Policy;
 
 /// Whether the mutating webhook is taken to be there.
@@ -20,8 +20,10 @@ pub(super) enum Judge {
 /// The verdict on one object.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Whether it is of a kind we judge and concerns Prefect.
+    /// Whether it is of a kind we judge.
     pub(super) workload: bool,
+    /// How many Prefect servers it holds.
+    pub(super) servers: usize,
     /// What was found, in the order of the register; pointers lead into the object as it was written.
     pub(super) findings: Vec<Finding>,
 }
@@ -29,11 +31,12 @@ pub(super) struct Verdict {
 /// Judges one object. The error says what of it could not be read, and holds no values.
 pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdict, String> {
     let written = object.to_string();
-    let mut warned = Vec::new();
+    let mut pinned = Vec::new();
     let mut applied = None;
     if how == Judge::AsApplied {
         let mutation = ask(Door::Mutate, &written, policy)?;
-        warned = mutation.findings;
+        pinned = mutation.findings;
+        pinned.retain(|finding| matches!(finding.fix, Some(Fix::Pin { .. })));
         if !mutation.operations.is_empty() {
             let mut mutated = object.clone();
             patch::apply(&mut mutated, &mutation.operations)
@@ -44,18 +47,14 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let text = applied.as_ref().map_or(written, Value::to_string);
     let validation = ask(Door::Validate, &text, policy)?;
     let mut findings = validation.findings;
-    // Mutating may say what only it can know: that an image was pinned while the manifest still says otherwise.
-    for finding in warned {
-        if !findings.iter().any(|known| known.same_fault(&finding)) {
-            findings.push(finding);
-        }
-    }
+    // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
+    findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
     if let Some(mutated) = &applied {
         for finding in &mut findings {
             finding.place.pointer = back(&finding.place.pointer, mutated, object);
         }
     }
-    Ok(Verdict { workload: validation.workload, findings })
+    Ok(Verdict { workload: validation.workload, servers: validation.servers, findings })
 }
 
 /// Asks one door about an object given as JSON text.

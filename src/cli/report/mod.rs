@@ -73,8 +73,11 @@ pub(crate) struct Report {
 pub(crate) struct Summary {
     /// Kubernetes objects looked at.
     pub(crate) documents: usize,
-    /// Those of them that run a Prefect server or touch its database.
+    /// Those of them that are of a kind we judge, with a pod template.
     pub(crate) workloads: usize,
+    /// Prefect servers in them. Not in the JSON, whose keys are settled.
+    #[serde(skip)]
+    pub(crate) servers: usize,
     /// Objects that would be refused.
     pub(crate) denied: usize,
     /// Objects that would pass with warnings.

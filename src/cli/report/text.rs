@@ -66,9 +66,10 @@ fn summary(report: &Report) -> String {
         |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let numbers = &report.summary;
     let mut text = format!(
-        "{}, {}: {} refused, {} with warnings",
+        "{}, {}, {}: {} refused, {} with warnings",
         count(numbers.documents, "object", "objects"),
-        count(numbers.workloads, "concerns Prefect's database", "concern Prefect's database"),
+        count(numbers.workloads, "workload", "workloads"),
+        count(numbers.servers, "Prefect server", "Prefect servers"),
         numbers.denied,
         numbers.warned
     );
