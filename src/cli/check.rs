@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::across::Across;
 use super::judge::{Judge, judge};
 use super::progress::Progress;
-use super::report::{Format, Found, Report, Source, Unread};
+use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, note};
-use crate::finding::Finding;
 use crate::manifest::files::{self, Input};
 use crate::manifest::{self, Document, Node, Object, mask};
 use crate::policy::Policy;
@@ -59,21 +59,26 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
     let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
-    let mut check = Check { policy: &policy, how, namespace: &args.namespace, report: Report::default() };
+    let across = Across::new(&policy);
+    let mut check =
+        Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
     let mut progress = Progress::new();
     for (number, input) in inputs.iter().enumerate() {
         progress.at(number, Some(inputs.len()), &input.name);
         check.input(input);
     }
     progress.wipe();
-    check.report.print(args.format, args.explain, out)?;
-    Ok(check.report.outcome(args.strict))
+    let Check { across, mut report, .. } = check;
+    report.findings.extend(across.finish());
+    report.print(args.format, args.explain, out)?;
+    Ok(report.outcome(args.strict))
 }
 
 struct Check<'a> {
     policy: &'a Policy,
     how: Judge,
     namespace: &'a str,
+    across: Across<'a>,
     report: Report,
 }
 
@@ -107,18 +112,25 @@ impl Check<'_> {
 
     fn document(&mut self, input: &Input, text: &str, document: &Document) {
         for object in document.objects() {
-            self.report.summary.documents += 1;
+            self.report.objects += 1;
             let namespace = object.namespace().unwrap_or(self.namespace);
-            match judge(&in_namespace(&object, namespace), self.policy, self.how) {
+            let value = in_namespace(&object, namespace);
+            let about = About {
+                number: self.report.objects,
+                kind: object.kind().to_owned(),
+                namespace: namespace.to_owned(),
+                resource: object.name().to_owned(),
+            };
+            let locate = |pointer: &str| locate(pointer, input, text, document, &object);
+            match judge(&value, self.policy, self.how) {
                 Ok(verdict) => {
-                    self.report.summary.workloads += usize::from(verdict.workload);
-                    self.report.summary.servers += verdict.servers;
-                    let found = verdict
-                        .findings
-                        .into_iter()
-                        .map(|finding| place(finding, input, text, document, &object, namespace))
-                        .collect();
-                    self.report.object(found);
+                    self.report.workloads += usize::from(verdict.workload);
+                    self.report.servers += verdict.servers;
+                    self.across.add(&value, &about, &locate);
+                    self.report.findings.extend(verdict.findings.into_iter().map(|finding| {
+                        let source = locate(&finding.place.pointer);
+                        Found::new(finding, about.clone(), source)
+                    }));
                 }
                 Err(what) => self.report.unread.push(Unread {
                     file: input.name.clone(),
@@ -155,36 +167,23 @@ pub(super) fn in_namespace(object: &Object<'_>, namespace: &str) -> Value {
     value
 }
 
-fn place(
-    finding: Finding,
+/// Where a pointer into an object leads in its file, with the line to show.
+fn locate(
+    pointer: &str,
     input: &Input,
     text: &str,
     document: &Document,
     object: &Object<'_>,
-    namespace: &str,
-) -> Found {
-    let source = document.content.as_ref().ok().and_then(Option::as_ref).map(|root| {
-        let text = &text[document.bytes.clone()];
-        let place = closest(root, &format!("{}{}", object.pointer, finding.place.pointer));
-        let shown = (!place.bytes.is_empty()).then(|| mask::line(text, root, place.bytes.clone()));
-        Source {
-            file: input.name.clone(),
-            line: place.line + document.first_line - 1,
-            column: place.column,
-            shown,
-        }
-    });
-    Found {
-        rule: finding.rule,
-        severity: finding.severity,
-        message: finding.message(),
-        help: finding.help,
-        container: finding.place.container,
-        kind: object.kind().to_owned(),
-        namespace: namespace.to_owned(),
-        resource: object.name().to_owned(),
-        source,
-    }
+) -> Option<Source> {
+    let root = document.content.as_ref().ok()?.as_ref()?;
+    let text = &text[document.bytes.clone()];
+    let place = closest(root, &format!("{}{pointer}", object.pointer));
+    Some(Source {
+        file: input.name.clone(),
+        line: place.line + document.first_line - 1,
+        column: place.column,
+        shown: (!place.bytes.is_empty()).then(|| mask::line(text, root, place.bytes.clone())),
+    })
 }
 
 /// The place to show for a pointer: the value where it is written out, else its name, else its key.

@@ -49,6 +49,10 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
+    if validation.silent {
+        // In audit mode a cluster says nothing of this to anybody; whoever asks here wants to know.
+        findings.iter_mut().for_each(|finding| finding.severity = Severity::Warn);
+    }
     if let Some(mutated) = &applied {
         for finding in &mut findings {
             finding.place.pointer = back(&finding.place.pointer, mutated, object);

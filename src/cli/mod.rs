@@ -1,5 +1,6 @@
 //! The command line. One command, one file; this page only says which there are.
 
+mod across;
 pub mod check;
 pub mod completions;
 pub mod explain;

@@ -12,7 +12,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
             format!("file={},line={},col={},", property(&source.file), source.line, source.column)
         });
         let title = property(&format!("{} {}", found.rule.id, found.rule.name));
-        let text = format!("{}: {}\nhelp: {}", found.object(), found.message, found.help);
+        let text = format!("{}: {}\nhelp: {}", found.about, found.message, found.help);
         writeln!(out, "::{level} {place}title={title}::{}", data(&text))?;
     }
     for unread in &report.unread {

@@ -8,7 +8,7 @@ use super::{Found, Report};
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
-    serde_json::to_writer_pretty(&mut *out, &json!({"findings": findings, "summary": report.summary}))?;
+    serde_json::to_writer_pretty(&mut *out, &json!({"findings": findings, "summary": report.summary()}))?;
     writeln!(out)?;
     // The findings have no room for what could not be read; the exit code tells of it too.
     for unread in &report.unread {
@@ -24,9 +24,9 @@ fn finding(found: &Found) -> Value {
         "severity": found.severity.as_str(),
         "file": found.source.as_ref().map(|source| &source.file),
         "line": found.source.as_ref().map(|source| source.line),
-        "kind": found.kind,
-        "namespace": found.namespace,
-        "resource": found.resource,
+        "kind": found.about.kind,
+        "namespace": found.about.namespace,
+        "resource": found.about.resource,
         "container": found.container,
         "message": found.message,
         "help": found.help,

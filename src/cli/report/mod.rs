@@ -5,10 +5,12 @@ mod json;
 mod sarif;
 mod text;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 
 use crate::cli::Outcome;
-use crate::finding::{Rule, Severity};
+use crate::finding::{Finding, Rule, Severity};
 use crate::manifest::mask::Line;
 
 /// How to print.
@@ -33,11 +35,30 @@ pub(crate) struct Found {
     pub(crate) message: String,
     pub(crate) help: String,
     pub(crate) container: Option<String>,
+    pub(crate) about: About,
+    /// Where in a file; `None` for what runs in a cluster.
+    pub(crate) source: Option<Source>,
+}
+
+/// The object a finding is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// Its number among the objects looked at, to tell objects of one name apart.
+    pub(crate) number: usize,
     pub(crate) kind: String,
     pub(crate) namespace: String,
     pub(crate) resource: String,
-    /// Where in a file; `None` for what runs in a cluster.
-    pub(crate) source: Option<Source>,
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { kind, namespace, resource, .. } = self;
+        if namespace.is_empty() {
+            write!(f, "{kind} {resource}")
+        } else {
+            write!(f, "{kind} {namespace}/{resource}")
+        }
+    }
 }
 
 /// A place in a file.
@@ -65,41 +86,48 @@ pub(crate) struct Unread {
 pub(crate) struct Report {
     pub(crate) findings: Vec<Found>,
     pub(crate) unread: Vec<Unread>,
-    pub(crate) summary: Summary,
-}
-
-/// The numbers.
-#[derive(Debug, Default, Clone, Copy, serde::Serialize)]
-pub(crate) struct Summary {
     /// Kubernetes objects looked at.
-    pub(crate) documents: usize,
+    pub(crate) objects: usize,
     /// Those of them that are of a kind we judge, with a pod template.
     pub(crate) workloads: usize,
-    /// Prefect servers in them. Not in the JSON, whose keys are settled.
-    #[serde(skip)]
+    /// Prefect servers in them.
     pub(crate) servers: usize,
+}
+
+/// The numbers; the names are part of the contract.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct Summary {
+    documents: usize,
+    workloads: usize,
     /// Objects that would be refused.
-    pub(crate) denied: usize,
+    denied: usize,
     /// Objects that would pass with warnings.
-    pub(crate) warned: usize,
+    warned: usize,
 }
 
 impl Report {
-    /// Adds what was found in one object.
-    pub(crate) fn object(&mut self, found: Vec<Found>) {
-        if found.iter().any(|one| one.severity == Severity::Deny) {
-            self.summary.denied += 1;
-        } else if !found.is_empty() {
-            self.summary.warned += 1;
+    /// The numbers.
+    pub(crate) fn summary(&self) -> Summary {
+        let mut worst: BTreeMap<usize, Severity> = BTreeMap::new();
+        for found in &self.findings {
+            let severity = worst.entry(found.about.number).or_insert(found.severity);
+            *severity = (*severity).max(found.severity);
         }
-        self.findings.extend(found);
+        let count = |wanted| worst.values().filter(|severity| **severity == wanted).count();
+        Summary {
+            documents: self.objects,
+            workloads: self.workloads,
+            denied: count(Severity::Deny),
+            warned: count(Severity::Warn),
+        }
     }
 
     /// How the command ends; with `strict`, warnings count as denials.
     pub(crate) fn outcome(&self, strict: bool) -> Outcome {
+        let numbers = self.summary();
         if !self.unread.is_empty() {
             Outcome::Failed
-        } else if self.summary.denied > 0 || (strict && self.summary.warned > 0) {
+        } else if numbers.denied > 0 || (strict && numbers.warned > 0) {
             Outcome::Refused
         } else {
             Outcome::Clean
@@ -118,13 +146,16 @@ impl Report {
 }
 
 impl Found {
-    /// `Deployment data/prefect-server`.
-    pub(crate) fn object(&self) -> String {
-        let Found { kind, namespace, resource, .. } = self;
-        if namespace.is_empty() {
-            format!("{kind} {resource}")
-        } else {
-            format!("{kind} {namespace}/{resource}")
+    /// A finding as it is printed.
+    pub(crate) fn new(finding: Finding, about: About, source: Option<Source>) -> Self {
+        Found {
+            rule: finding.rule,
+            severity: finding.severity,
+            message: finding.message(),
+            help: finding.help,
+            container: finding.place.container,
+            about,
+            source,
         }
     }
 

@@ -82,7 +82,7 @@ fn rules() -> Vec<Value> {
 }
 
 fn result(found: &Found) -> Value {
-    let object = found.object();
+    let object = found.about.to_string();
     let name = match &found.container {
         Some(container) => format!("{object}/{container}"),
         None => object,

@@ -52,7 +52,7 @@ fn finding(found: &Found) -> Group<'_> {
             None => group.element(Origin::path(&source.file).line(source.line).char_column(source.column)),
         };
     }
-    group.element(Level::NOTE.message(found.object())).element(Level::HELP.message(&found.help))
+    group.element(Level::NOTE.message(found.about.to_string())).element(Level::HELP.message(&found.help))
 }
 
 fn unreadable(unread: &Unread) -> Group<'_> {
@@ -64,12 +64,12 @@ fn unreadable(unread: &Unread) -> Group<'_> {
 fn summary(report: &Report) -> String {
     let count =
         |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-    let numbers = &report.summary;
+    let numbers = report.summary();
     let mut text = format!(
         "{}, {}, {}: {} refused, {} with warnings",
         count(numbers.documents, "object", "objects"),
         count(numbers.workloads, "workload", "workloads"),
-        count(numbers.servers, "Prefect server", "Prefect servers"),
+        count(report.servers, "Prefect server", "Prefect servers"),
         numbers.denied,
         numbers.warned
     );
