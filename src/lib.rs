@@ -35,4 +35,6 @@ pub mod workload;
 
 // The shell around it.
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod manifest;

@@ -1,8 +1,14 @@
 //! The command line. One command, one file; this page only says which there are.
 
 mod across;
+#[cfg(feature = "cluster")]
+pub mod audit;
 pub mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 pub mod completions;
+#[cfg(feature = "cluster")]
+pub mod eject;
 pub mod explain;
 pub mod inject;
 mod judge;
@@ -31,6 +37,10 @@ pub struct Cli {
 enum Command {
     Check(check::Args),
     Inject(inject::Args),
+    #[cfg(feature = "cluster")]
+    Audit(audit::Args),
+    #[cfg(feature = "cluster")]
+    Eject(eject::Args),
     Explain(explain::Args),
     Policy(policy::Args),
     Completions(completions::Args),
@@ -85,6 +95,10 @@ fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Check(args) => check::run(&args, out),
         Command::Inject(args) => inject::run(&args, out),
+        #[cfg(feature = "cluster")]
+        Command::Audit(args) => audit::run(&args, out),
+        #[cfg(feature = "cluster")]
+        Command::Eject(args) => eject::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Policy(args) => policy::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),

@@ -3,6 +3,7 @@
 mod github;
 mod json;
 mod sarif;
+mod table;
 mod text;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ use crate::manifest::mask::Line;
 pub(crate) enum Format {
     /// For people: each finding at its line.
     Text,
+    /// For people: one line a finding, of what has no lines.
+    #[value(skip)]
+    Table,
     /// For programs.
     Json,
     /// For code scanning (SARIF 2.1.0).
@@ -134,10 +138,31 @@ impl Report {
         }
     }
 
+    /// The numbers in words.
+    fn in_words(&self) -> String {
+        let count = |number: usize, one: &str, many: &str| {
+            format!("{number} {}", if number == 1 { one } else { many })
+        };
+        let numbers = self.summary();
+        let mut text = format!(
+            "{}, {}, {}: {} refused, {} with warnings",
+            count(numbers.documents, "object", "objects"),
+            count(numbers.workloads, "workload", "workloads"),
+            count(self.servers, "Prefect server", "Prefect servers"),
+            numbers.denied,
+            numbers.warned
+        );
+        if !self.unread.is_empty() {
+            text.push_str(&format!(", {} unreadable", self.unread.len()));
+        }
+        text
+    }
+
     /// Prints everything; with `explain`, text gives the page of each rule where it is first met.
     pub(crate) fn print(&self, format: Format, explain: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         match format {
             Format::Text => text::print(self, explain, out),
+            Format::Table => table::print(self, out),
             Format::Json => json::print(self, out),
             Format::Sarif => sarif::print(self, out),
             Format::Github => github::print(self, out),

@@ -23,7 +23,7 @@ pub(super) fn print(report: &Report, explain: bool, out: &mut dyn Write) -> anyh
     for unread in &report.unread {
         writeln!(out, "{}\n", renderer.render(&[unreadable(unread)]))?;
     }
-    writeln!(out, "{}", summary(report))?;
+    writeln!(out, "{}", report.in_words())?;
     Ok(())
 }
 
@@ -59,22 +59,4 @@ fn unreadable(unread: &Unread) -> Group<'_> {
     Group::with_title(Level::ERROR.primary_title(&unread.what))
         .element(Origin::path(&unread.file).line(unread.line).char_column(unread.column))
         .element(Level::HELP.message(&unread.help))
-}
-
-fn summary(report: &Report) -> String {
-    let count =
-        |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-    let numbers = report.summary();
-    let mut text = format!(
-        "{}, {}, {}: {} refused, {} with warnings",
-        count(numbers.documents, "object", "objects"),
-        count(numbers.workloads, "workload", "workloads"),
-        count(report.servers, "Prefect server", "Prefect servers"),
-        numbers.denied,
-        numbers.warned
-    );
-    if !report.unread.is_empty() {
-        text.push_str(&format!(", {} unreadable", report.unread.len()));
-    }
-    text
 }

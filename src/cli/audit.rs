@@ -1,0 +1,130 @@
+//! `prefect-guard audit`: the verdicts of the webhook on what runs in a cluster.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use kube::Client;
+use serde_json::Value;
+
+use super::Outcome;
+use super::across::Across;
+use super::cluster::{Scope, block_on};
+use super::judge::{Judge, judge};
+use super::progress::Progress;
+use super::report::{About, Format, Found, Report, Unread};
+use crate::cluster::audit::{self, Resource};
+use crate::policy::Policy;
+
+/// Judges what already runs in a cluster as the webhook would. Changes nothing.
+///
+/// It reads Deployments, StatefulSets, CronJobs, Jobs and Services (the verb `list` is all it needs) through the
+/// kubeconfig, or as the pod's account inside a cluster. Exit codes are those of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+
+    /// The policy file to judge by; without it, the built-in policy.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// Count warnings as refusals.
+    #[arg(long)]
+    strict: bool,
+
+    /// Judge objects as they stand: a server without a migration is then reported too.
+    #[arg(long)]
+    as_is: bool,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = AuditFormat::Table)]
+    format: AuditFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AuditFormat {
+    /// For people: one line a finding.
+    Table,
+    /// For programs.
+    Json,
+    /// For code scanning (SARIF 2.1.0).
+    Sarif,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let policy = super::policy::load(args.policy.as_ref())?;
+    let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
+    let report = block_on(async {
+        let client = args.scope.client().await?;
+        examine(&client, args.scope.namespace(), &policy, how).await
+    })?;
+    let format = match args.format {
+        AuditFormat::Table => Format::Table,
+        AuditFormat::Json => Format::Json,
+        AuditFormat::Sarif => Format::Sarif,
+    };
+    report.print(format, false, out)?;
+    Ok(report.outcome(args.strict))
+}
+
+async fn examine(
+    client: &Client,
+    namespace: Option<&str>,
+    policy: &Policy,
+    how: Judge,
+) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let mut across = Across::new(policy);
+    let mut progress = Progress::new();
+    let mut resources = audit::workloads();
+    resources.extend(audit::more(client, policy.kinds()).await?);
+    resources.push(audit::services());
+    for resource in &resources {
+        let mut tell = |read| progress.at(read, None, &resource.plural);
+        let objects = audit::list(client, resource, namespace, &audit::mentions_prefect, &mut tell).await?;
+        for object in objects.iter().filter(|object| !audit::is_owned_by(object, "CronJob")) {
+            one(object, resource, policy, how, &mut report, &mut across);
+        }
+    }
+    progress.wipe();
+    report.findings.extend(across.finish());
+    Ok(report)
+}
+
+fn one(
+    object: &Value,
+    resource: &Resource,
+    policy: &Policy,
+    how: Judge,
+    report: &mut Report,
+    across: &mut Across<'_>,
+) {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    report.objects += 1;
+    let about = About {
+        number: report.objects,
+        kind: resource.kind.clone(),
+        namespace: text("namespace"),
+        resource: text("name"),
+    };
+    match judge(object, policy, how) {
+        Ok(verdict) => {
+            report.workloads += usize::from(verdict.workload);
+            report.servers += verdict.servers;
+            across.add(object, &about, &|_| None);
+            let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
+            report.findings.extend(found);
+        }
+        Err(what) => report.unread.push(Unread {
+            file: about.to_string(),
+            line: 0,
+            column: 0,
+            what,
+            help: "look at the object with `kubectl get -o yaml`".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,0 +1,60 @@
+//! What `audit` and `eject` share: which cluster, which namespaces.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// The cluster and the part of it to look at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Scope {
+    /// Only this namespace.
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+
+    /// All namespaces (this is the default).
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+
+    /// The kubeconfig; without it `$KUBECONFIG`, `~/.kube/config`, or the account of the pod this runs in.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl Scope {
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// A client for the cluster; nothing is asked of it yet.
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        // Fails only where a provider is set already, which is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match (&self.kubeconfig, &self.context) {
+            (Some(file), _) => {
+                let kubeconfig = Kubeconfig::read_from(file)
+                    .with_context(|| format!("cannot read the kubeconfig `{}`", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await
+            }
+            (None, Some(_)) => Config::from_kubeconfig(&options).await,
+            (None, None) => return Client::try_default().await.context("found no cluster to talk to"),
+        };
+        let config = config.context("cannot use the kubeconfig")?;
+        Client::try_from(config).context("cannot use the kubeconfig")
+    }
+}
+
+/// Runs one command's work to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(work)
+}

@@ -1,0 +1,111 @@
+//! `prefect-guard eject`: takes our initContainer out of what runs.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use kube::Client;
+
+use super::cluster::{Scope, block_on};
+use super::progress::Progress;
+use super::{Outcome, note};
+use crate::cluster::audit::{self, Resource};
+use crate::cluster::eject::{self, Ejected, Target};
+use crate::patch::container::NAME;
+use crate::policy::Policy;
+
+/// Takes the initContainer `prefect-guard-migrate` out of everything that runs, for an uninstall.
+///
+/// Without `--yes` it only says what it would do. The pods of what is changed roll over. Remove the webhook
+/// configurations first (`helm uninstall` does): while they stand, the container would be put back.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+
+    /// The policy file, for the kinds it names beside Deployments and StatefulSets.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// Do it. Without this nothing is changed.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let policy = super::policy::load(args.policy.as_ref())?;
+    block_on(async {
+        let client = args.scope.client().await?;
+        carry_out(&client, args.scope.namespace(), &policy, args.yes, out).await
+    })
+}
+
+async fn carry_out(
+    client: &Client,
+    namespace: Option<&str>,
+    policy: &Policy,
+    yes: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
+    let standing = eject::standing(client).await?.unwrap_or_default();
+    if !standing.is_empty() {
+        let command = format!("kubectl delete {}", standing.join(" "));
+        if yes {
+            bail!("the webhook would put the container back; run `{command}` first, or `helm uninstall`");
+        }
+        note(format_args!("note: the webhook is still registered; before `--yes`, run `{command}`"));
+    }
+    let targets = find(client, namespace, policy).await?;
+    let mut left = 0;
+    for target in &targets {
+        let Target { resource, namespace, name, .. } = target;
+        let object = format!("{} {namespace}/{name}", resource.kind);
+        if !yes {
+            writeln!(out, "would remove `{NAME}` from {object}")?;
+            continue;
+        }
+        match target.eject(client).await? {
+            Ejected::Removed => writeln!(out, "removed `{NAME}` from {object}")?,
+            Ejected::Changed => {
+                left += 1;
+                writeln!(out, "{object} changed in the meantime; run this again")?;
+            }
+            Ejected::PutBack => {
+                left += 1;
+                writeln!(out, "{object}: a webhook put the container back; delete its configuration first")?;
+            }
+        }
+    }
+    match (targets.len(), yes) {
+        (0, _) => writeln!(out, "nothing holds `{NAME}`")?,
+        (found, false) => writeln!(out, "{found} found; nothing was changed, `--yes` does it")?,
+        (found, true) => writeln!(out, "{} of {found} done", found - left)?,
+    }
+    Ok(if left == 0 { Outcome::Clean } else { Outcome::Refused })
+}
+
+/// Everything with our container in its template.
+async fn find(client: &Client, namespace: Option<&str>, policy: &Policy) -> anyhow::Result<Vec<Target>> {
+    let mut progress = Progress::new();
+    let mut resources: Vec<(Resource, String)> = audit::workloads()
+        .into_iter()
+        .filter(|resource| matches!(resource.kind.as_str(), "Deployment" | "StatefulSet"))
+        .map(|resource| (resource, "/spec/template".to_owned()))
+        .collect();
+    for resource in audit::more(client, policy.kinds()).await? {
+        let template = policy.kinds().iter().find(|named| named.kind == resource.kind);
+        resources.extend(template.map(|named| (resource, named.template.clone())));
+    }
+    let mut targets = Vec::new();
+    for (resource, template) in &resources {
+        let mut tell = |read| progress.at(read, None, &resource.plural);
+        let wanted = |json: &str| json.contains(NAME);
+        let objects = audit::list(client, resource, namespace, &wanted, &mut tell).await?;
+        targets.extend(objects.iter().filter_map(|object| Target::of(resource, object, template)));
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+#[path = "eject_tests.rs"]
+mod tests;
