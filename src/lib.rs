@@ -36,3 +36,6 @@ pub mod workload;
 // The shell around it.
 pub mod cli;
 pub mod manifest;
+pub mod server;
+pub mod telemetry;
+pub mod tls;
