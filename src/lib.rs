@@ -38,3 +38,6 @@ pub mod cli;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod manifest;
+pub mod server;
+pub mod telemetry;
+pub mod tls;

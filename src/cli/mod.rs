@@ -15,6 +15,7 @@ mod judge;
 pub mod policy;
 mod progress;
 mod report;
+pub mod serve;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -35,6 +36,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(Box<serve::Args>),
     Check(check::Args),
     Inject(inject::Args),
     #[cfg(feature = "cluster")]
@@ -74,7 +76,11 @@ pub fn definition() -> clap::Command {
 
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::parse() {
+        // Before standard output is locked: the log writes to it from a thread of its own.
+        Cli { command: Command::Serve(args) } => return serve::main(*args),
+        cli => cli,
+    };
     let mut out = io::BufWriter::new(anstream::stdout().lock());
     let outcome = run(cli, &mut out).and_then(|outcome| {
         out.flush()?;
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     match cli.command {
+        Command::Serve(_) => unreachable!("`main` has dealt with it"),
         Command::Check(args) => check::run(&args, out),
         Command::Inject(args) => inject::run(&args, out),
         #[cfg(feature = "cluster")]

@@ -1,0 +1,233 @@
+//! `prefect-guard serve`: the webhook.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{ArgGroup, Args as ClapArgs};
+
+use crate::server::run::{Clients, Plan, TlsSource};
+use crate::server::{Engine, Limits, run as server, units};
+use crate::telemetry::log::{Format, Log};
+
+/// Serve the admission webhook over HTTPS
+#[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("tls").required(true).multiple(false).args(["tls_cert", "tls_managed", "tls_ephemeral"])))]
+pub struct Args {
+    /// Admission port; `[::]` means IPv4 too, port 0 takes a free one
+    #[arg(long, env = "PREFECT_GUARD_LISTEN", value_name = "ADDRESS", default_value = "[::]:8443", value_parser = address)]
+    listen: SocketAddr,
+
+    /// Admin port: `/livez`, `/readyz`, `/metrics` over plain HTTP
+    #[arg(long, env = "PREFECT_GUARD_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "[::]:8080", value_parser = address)]
+    admin_listen: SocketAddr,
+
+    /// Certificate chain in PEM, leaf first; read again when it changes
+    #[arg(long, env = "PREFECT_GUARD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key in PEM (PKCS#8, SEC1 or PKCS#1)
+    #[arg(long, env = "PREFECT_GUARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Keep a CA and certificate in a Secret, and the `caBundle` of our webhook configurations right
+    #[arg(long, env = "PREFECT_GUARD_TLS_MANAGED", requires_all = ["tls_secret", "tls_service"])]
+    tls_managed: bool,
+
+    /// The Secret of `--tls-managed`; it must exist, empty at first
+    #[arg(long, env = "PREFECT_GUARD_TLS_SECRET", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    tls_secret: Option<(String, String)>,
+
+    /// The Service that the API server calls, for the certificate's names
+    #[arg(long, env = "PREFECT_GUARD_TLS_SERVICE", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    tls_service: Option<(String, String)>,
+
+    /// A webhook configuration (mutating or validating) whose `caBundle` is ours; may be repeated
+    #[arg(long, env = "PREFECT_GUARD_TLS_WEBHOOK_CONFIG", value_name = "NAME", value_delimiter = ',')]
+    tls_webhook_config: Vec<String>,
+
+    /// Make a throw-away certificate for `localhost`, for trying things out
+    #[arg(long, env = "PREFECT_GUARD_TLS_EPHEMERAL")]
+    tls_ephemeral: bool,
+
+    /// Where the CA certificate of `--tls-ephemeral` is written
+    #[arg(long, env = "PREFECT_GUARD_CA_OUT", value_name = "FILE", requires = "tls_ephemeral")]
+    ca_out: Option<PathBuf>,
+
+    /// Ask clients for a certificate signed by one of these CAs (PEM); read again when it changes
+    #[arg(long, env = "PREFECT_GUARD_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+
+    /// A common name or DNS name that a client certificate must have; may be repeated
+    #[arg(
+        long,
+        env = "PREFECT_GUARD_CLIENT_NAME",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "client_ca"
+    )]
+    client_name: Vec<String>,
+
+    /// Policy file; read again when it changes, and a bad new one keeps the old
+    #[arg(long, env = "PREFECT_GUARD_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Limits; each default carries its reason in the documentation of `Limits`.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// How long to go on serving after the first SIGTERM, not ready any more
+    #[arg(long, env = "PREFECT_GUARD_DRAIN", value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    drain: Duration,
+
+    /// Open connections; what is over is closed at once
+    #[arg(long, env = "PREFECT_GUARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1_000)]
+    max_connections: usize,
+
+    /// Requests being read or judged at once; what is over gets 503
+    #[arg(long, env = "PREFECT_GUARD_MAX_REQUESTS", value_name = "N", default_value_t = 512)]
+    max_requests: usize,
+
+    /// Largest body; beyond it 413
+    #[arg(long, env = "PREFECT_GUARD_MAX_BODY", value_name = "SIZE", default_value = "7MiB", value_parser = units::bytes)]
+    max_body: usize,
+
+    /// Memory for all bodies being read or judged; requests wait in turn for it
+    #[arg(long, env = "PREFECT_GUARD_BODY_MEMORY", value_name = "SIZE", default_value = "24MiB", value_parser = units::bytes)]
+    body_memory: usize,
+
+    /// For a TLS handshake
+    #[arg(long, env = "PREFECT_GUARD_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    handshake_timeout: Duration,
+
+    /// For the head of a request
+    #[arg(long, env = "PREFECT_GUARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    header_timeout: Duration,
+
+    /// For the body of a request
+    #[arg(long, env = "PREFECT_GUARD_BODY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    body_timeout: Duration,
+
+    /// From the head of a request to its answer, where `?timeout=` does not ask for less
+    #[arg(long, env = "PREFECT_GUARD_HANDLER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = units::positive)]
+    handler_timeout: Duration,
+
+    /// How long a client may leave an answer unread
+    #[arg(long, env = "PREFECT_GUARD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = units::positive)]
+    write_timeout: Duration,
+
+    /// How long a connection may lie idle; longer than the API server's own 90 s
+    #[arg(long, env = "PREFECT_GUARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "120s", value_parser = units::positive)]
+    idle_timeout: Duration,
+
+    /// How often files are looked at for changes
+    #[arg(long, env = "PREFECT_GUARD_RELOAD_INTERVAL", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    reload_interval: Duration,
+}
+
+/// What is logged and how.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// How log lines are written
+    #[arg(long, env = "PREFECT_GUARD_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+
+    /// Least level of a log line; decisions are `info`
+    #[arg(long, env = "PREFECT_GUARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = level)]
+    log_level: tracing::Level,
+}
+
+/// Runs the server and says why it could not start; the exit code is that of the process.
+pub(super) fn main(args: Args) -> ExitCode {
+    run(args).unwrap_or_else(|error| {
+        super::note(format_args!("prefect-guard: {error:#}"));
+        super::Outcome::Failed.into()
+    })
+}
+
+/// Runs the server until a signal ends it.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let log = Log::new(args.output.log_format, args.output.log_level, std::io::stdout())
+        .context("cannot start the log")?;
+    // Fails only where a subscriber is set already, which then is the embedding program's.
+    let _ = tracing::subscriber::set_global_default(log.subscriber());
+    quiet_panics();
+    let plan = Plan {
+        engine: Engine::real(),
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        limits: args.limits.limits(),
+        reload: args.limits.reload_interval,
+        log: log.clone(),
+        tls: args.tls()?,
+        clients: args.client_ca.map(|ca| Clients { ca, names: args.client_name }),
+        policy: args.policy,
+    };
+    let outcome = server::run(plan);
+    log.close(Duration::from_secs(1));
+    outcome
+}
+
+impl Args {
+    fn tls(&self) -> anyhow::Result<TlsSource> {
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            return Ok(TlsSource::Files { certificate: certificate.clone(), key: key.clone() });
+        }
+        anyhow::ensure!(self.tls_ephemeral, "`--tls-managed` is not there yet");
+        Ok(TlsSource::Ephemeral { ca_out: self.ca_out.clone() })
+    }
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            requests: self.max_requests,
+            handshake: self.handshake_timeout,
+            head: self.header_timeout,
+            body: self.body_timeout,
+            handler: self.handler_timeout,
+            idle: self.idle_timeout,
+            write: self.write_timeout,
+            body_size: self.max_body,
+            memory: self.body_memory,
+            drain: self.drain,
+        }
+    }
+}
+
+/// Logs where a panic was, and nothing else: its text may quote the object under review.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let at = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "panicked");
+    }));
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is no address; write one such as `[::]:8443` or `127.0.0.1:0`"))
+}
+
+fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("`{text}` names no object; write NAMESPACE/NAME")),
+    }
+}
+
+fn level(text: &str) -> Result<tracing::Level, String> {
+    text.parse().map_err(|_| format!("`{text}` is no level; write error, warn, info, debug or trace"))
+}

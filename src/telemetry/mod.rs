@@ -1,0 +1,6 @@
+//! What the server says of itself: log lines and metrics. Neither ever holds anything from a `spec`.
+
+pub mod decision;
+pub mod log;
+pub mod metrics;
+mod process;
