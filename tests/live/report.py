@@ -75,7 +75,7 @@ def table():
             Path(__file__).parent / f"requirements/prefect-{prefect}.txt"
         ).read_text()
         names = ("sqlalchemy", "asyncpg", "alembic", "fastapi")
-        pinned = {n: re.search(rf"^{n}==(\S+)", pins, re.M) for n in names}
+        pinned = {n: re.search(rf"^{n}==(\S+)", pins, re.MULTILINE) for n in names}
         text = ", ".join(f"{n} {m[1]}" for n, m in pinned.items() if m)
         found[f"Prefect {prefect}"] = f"Python {platform.python_version()}, {text}"
     return "\n".join([
@@ -91,7 +91,9 @@ def table():
 
 
 def output(*command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=30
+    ).stdout
 
 
 def titles(text):

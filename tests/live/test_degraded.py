@@ -3,7 +3,13 @@
 import pytest
 
 from migration import (
-    MIDWAY, NEWEST, OLDEST, PREFECT_2, STARTED, UPGRADE, guarded,
+    MIDWAY,
+    NEWEST,
+    OLDEST,
+    PREFECT_2,
+    STARTED,
+    UPGRADE,
+    guarded,
 )  # fmt: skip
 
 UNLOCKED = "migrating without one"
@@ -75,10 +81,16 @@ def test_refused(database, start):
     fails(start(guarded(), database.url(port=1)), "Connect call failed")
 
 
+def a_role(database):
+    """A user who may connect and nothing more."""
+    name = f"poor_{database.name}"
+    database.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'canary'")
+    return name
+
+
 def test_no_create_privilege(database, start):
     """No CREATE privilege: the migration fails under the lock, its reason in the last lines."""
-    database.execute("CREATE ROLE poor_%s LOGIN PASSWORD 'canary'" % database.name)
-    url = database.url(user=f"poor_{database.name}", password="canary")
+    url = database.url(user=a_role(database), password="canary")
     process = start(guarded(), url)
     assert process.wait(30) == 1
     assert "permission denied for schema public" in process.output()[-2048:]
@@ -88,8 +100,7 @@ def test_no_create_privilege(database, start):
 def test_unreadable_version(database, start):
     """A role that may not read `alembic_version`: the plain call says so itself."""
     assert start(guarded(), database.url()).wait() == 0
-    database.execute("CREATE ROLE blind_%s LOGIN PASSWORD 'canary'" % database.name)
-    url = database.url(user=f"blind_{database.name}", password="canary")
+    url = database.url(user=a_role(database), password="canary")
     fails(start(guarded(), url), "permission denied for table alembic_version")
 
 

@@ -7,7 +7,13 @@ import time
 import pytest
 
 from migration import (
-    MIDWAY, NEWEST, OLDEST, PREFECT_2, STARTED, UPGRADE, guarded,
+    MIDWAY,
+    NEWEST,
+    OLDEST,
+    PREFECT_2,
+    STARTED,
+    UPGRADE,
+    guarded,
 )  # fmt: skip
 from services import LOCK_HALVES, until
 
