@@ -7,6 +7,7 @@ pub mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
 pub mod completions;
+pub mod demo;
 #[cfg(feature = "cluster")]
 pub mod eject;
 pub mod explain;
@@ -37,6 +38,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::Args>),
+    #[command(flatten)]
+    Task(Task),
+}
+
+/// Commands that print something and end.
+#[derive(Debug, Subcommand)]
+enum Task {
     Check(check::Args),
     Inject(inject::Args),
     #[cfg(feature = "cluster")]
@@ -44,6 +52,7 @@ enum Command {
     #[cfg(feature = "cluster")]
     Eject(eject::Args),
     Explain(explain::Args),
+    Demo(demo::Args),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -76,13 +85,13 @@ pub fn definition() -> clap::Command {
 
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::parse() {
+    let task = match Cli::parse().command {
         // Before standard output is locked: the log writes to it from a thread of its own.
-        Cli { command: Command::Serve(args) } => return serve::main(*args),
-        cli => cli,
+        Command::Serve(args) => return serve::main(*args),
+        Command::Task(task) => task,
     };
     let mut out = io::BufWriter::new(anstream::stdout().lock());
-    let outcome = run(cli, &mut out).and_then(|outcome| {
+    let outcome = run(&task, &mut out).and_then(|outcome| {
         out.flush()?;
         Ok(outcome)
     });
@@ -97,18 +106,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    match cli.command {
-        Command::Serve(_) => unreachable!("`main` has dealt with it"),
-        Command::Check(args) => check::run(&args, out),
-        Command::Inject(args) => inject::run(&args, out),
+fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match task {
+        Task::Check(args) => check::run(args, out),
+        Task::Inject(args) => inject::run(args, out),
         #[cfg(feature = "cluster")]
-        Command::Audit(args) => audit::run(&args, out),
+        Task::Audit(args) => audit::run(args, out),
         #[cfg(feature = "cluster")]
-        Command::Eject(args) => eject::run(&args, out),
-        Command::Explain(args) => explain::run(&args, out),
-        Command::Policy(args) => policy::run(&args, out),
-        Command::Completions(args) => completions::run(&args, out),
+        Task::Eject(args) => eject::run(args, out),
+        Task::Explain(args) => explain::run(args, out),
+        Task::Demo(args) => demo::run(args, out),
+        Task::Policy(args) => policy::run(args, out),
+        Task::Completions(args) => completions::run(args, out),
     }
 }
 

@@ -1,0 +1,181 @@
+//! `prefect-guard demo`: the real HTTPS server on loopback, fed real reviews.
+
+mod client;
+mod scenarios;
+mod show;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tracing::Level;
+
+use self::client::Client;
+use self::scenarios::{Expected, Scenario};
+use self::show::Detail;
+use super::Outcome;
+use crate::policy::Policy;
+use crate::server::{self, Engine, Limits, Phase, Server, Stage};
+use crate::telemetry::log::{Format, Log};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::identity::Identity;
+use crate::tls::{Current, ephemeral, server_config};
+
+/// Shows the webhook at work, with nothing installed: the real HTTPS server on loopback with throw-away
+/// certificates, fed admission reviews that a real API server sent.
+///
+/// Every verdict, message and patch is shown, and compared with what it should be; the exit code is 0 only when
+/// all of them hold. Without `--once` the server then stays up, with `curl` commands to try.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End after the show.
+    #[arg(long)]
+    once: bool,
+
+    /// Show the migration script in full, too.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(perform(args, out))
+}
+
+async fn perform(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let pair = ephemeral::make(&[], SystemTime::now()).context("cannot make a throw-away certificate")?;
+    let (address, phase) = start(&pair).await?;
+    writeln!(
+        out,
+        "prefect-guard {} serves HTTPS on {address}, with throw-away certificates.",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "What follows are admission reviews, sent as a Kubernetes API server sends them.\n")?;
+    let client = Client::new(address, &pair.ca)?;
+    let mut failures = 0;
+    let scenarios = scenarios::all();
+    for (number, scenario) in scenarios.iter().enumerate() {
+        writeln!(out, "{}. {}", number + 1, scenario.title)?;
+        failures += play(scenario, &client, args.full, out).await?;
+        writeln!(out)?;
+        out.flush()?;
+    }
+    let (total, held) = (scenarios.len(), scenarios.len() - failures.min(scenarios.len()));
+    writeln!(out, "{held} of {total} came out as they should.")?;
+    if !args.once && failures == 0 {
+        stay(address, &pair.ca, out).await?;
+    }
+    phase.enter(Stage::Closing);
+    Ok(if failures == 0 { Outcome::Clean } else { Outcome::Refused })
+}
+
+/// Starts the server that `serve` runs, on a free port.
+async fn start(pair: &ephemeral::Pair) -> anyhow::Result<(SocketAddr, Phase)> {
+    let current = Arc::new(Current::default());
+    current.replace(Identity::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes(), SystemTime::now())?);
+    let tls = Arc::new(ArcSwap::from_pointee(server_config(current, None)?));
+    let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), "loopback").await?;
+    let address = listener.local_addr()?;
+    // Every decision is shown here anyway.
+    let log = Log::new(Format::Text, Level::ERROR, std::io::sink()).context("cannot start the log")?;
+    let phase = Phase::new();
+    let metrics = Metrics::new(&log);
+    let admission =
+        server::admission(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
+    phase.enter(Stage::Serving);
+    tokio::spawn(Server { admission, tls, listener }.serve());
+    Ok((address, phase))
+}
+
+/// Plays one scenario and returns 1 when it did not come out as it should.
+async fn play(
+    scenario: &Scenario,
+    client: &Client,
+    full: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<usize> {
+    let object = &scenario.review["request"]["object"];
+    let mut faults = Vec::new();
+    let mutation = client.review("/mutate", &scenario.review).await?;
+    let detail = match scenario.expected {
+        Expected::Refused(_) => Detail::Brief,
+        _ if full => Detail::Full,
+        _ => Detail::Folded,
+    };
+    let mutated = show::mutation(&mutation, object, detail, out)?;
+    match (scenario.expected, mutated != *object) {
+        (Expected::Injected, false) => faults.push("no patch".to_owned()),
+        (Expected::Untouched, true) => faults.push("a patch that should not be".to_owned()),
+        // What is refused may be patched first: its author then sees one complete answer.
+        _ => {}
+    }
+    let mut after = scenario.review.clone();
+    after["request"]["object"] = mutated;
+    let verdict = client.review("/validate", &after).await?;
+    show::verdict(&verdict, out)?;
+    let denied = verdict["allowed"] != Value::Bool(true);
+    let message = verdict["status"]["message"].as_str().unwrap_or_default();
+    match scenario.expected {
+        Expected::Refused(rule) if !denied || !message.contains(rule) => {
+            faults.push(format!("it should be refused for {rule}"));
+        }
+        Expected::Injected | Expected::Untouched if denied => faults.push("it should be admitted".to_owned()),
+        _ => {}
+    }
+    for fault in &faults {
+        writeln!(out, "   NOT AS IT SHOULD BE: {fault}")?;
+    }
+    Ok(usize::from(!faults.is_empty()))
+}
+
+/// Keeps serving until Ctrl-C, with reviews on disk for `curl`.
+async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    let folder = Folder::make()?;
+    folder.write("ca.pem", ca)?;
+    writeln!(out, "\nThe server stays up; Ctrl-C ends it. Try:\n")?;
+    for (name, door, scenario) in scenarios::to_try() {
+        let file = folder.write(&format!("{name}.json"), &format!("{:#}", scenario.review))?;
+        writeln!(
+            out,
+            "  curl -sS --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}{door}",
+            folder.0.join("ca.pem").display(),
+            file.display(),
+            address.port()
+        )?;
+    }
+    out.flush()?;
+    tokio::signal::ctrl_c().await.context("cannot listen for signals")
+}
+
+/// A folder that goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> anyhow::Result<Folder> {
+        let path = std::env::temp_dir().join(format!("prefect-guard-demo-{}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("cannot make the folder `{}`", path.display()))?;
+        Ok(Folder(path))
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path: &Path = &self.0.join(name);
+        std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(path.to_owned())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It holds nothing secret; what cannot be removed stays in the temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

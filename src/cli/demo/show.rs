@@ -1,0 +1,132 @@
+//! An answer as a person reads it.
+
+use std::io::Write;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
+
+use crate::manifest::emit::{self, Lists};
+
+/// Lines of the migration script that are shown when it is not shown in full.
+const SCRIPT_LINES: usize = 3;
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+
+/// How much of a patch is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// That there is one.
+    Brief,
+    /// The difference, with the script folded.
+    Folded,
+    /// The whole difference.
+    Full,
+}
+
+/// Shows what `/mutate` does to an object, as `kubectl diff` would, and returns the object after it.
+pub(super) fn mutation(
+    response: &Value,
+    object: &Value,
+    detail: Detail,
+    out: &mut dyn Write,
+) -> anyhow::Result<Value> {
+    let mut mutated = object.clone();
+    match response["patch"].as_str() {
+        None => writeln!(out, "   /mutate    {GREEN}no patch{PLAIN}")?,
+        Some(patch) => {
+            let patch: json_patch::Patch = serde_json::from_slice(&BASE64_STANDARD.decode(patch)?)?;
+            json_patch::patch(&mut mutated, &patch)?;
+            if detail == Detail::Brief {
+                writeln!(out, "   /mutate    {GREEN}patched{PLAIN} as above")?;
+            } else {
+                writeln!(out, "   /mutate    {GREEN}patched{PLAIN}:")?;
+                diff(object, &mutated, detail, out)?;
+            }
+        }
+    }
+    warnings(response, out)?;
+    Ok(mutated)
+}
+
+/// Shows what `/validate` says, as kubectl prints it.
+pub(super) fn verdict(response: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
+    if response["allowed"] == Value::Bool(true) {
+        writeln!(out, "   /validate  {GREEN}admitted{PLAIN}")?;
+    } else {
+        writeln!(out, "   /validate  {RED}refused{PLAIN}:")?;
+        let message = response["status"]["message"].as_str().unwrap_or_default();
+        for line in message.trim_start_matches('\n').lines() {
+            writeln!(out, "     {line}")?;
+        }
+    }
+    warnings(response, out)
+}
+
+fn warnings(response: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
+    for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        writeln!(out, "     {YELLOW}Warning:{PLAIN} {warning}")?;
+    }
+    Ok(())
+}
+
+fn diff(before: &Value, after: &Value, detail: Detail, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (before, after) = (emit::block(before, Lists::Flush), emit::block(after, Lists::Flush));
+    let diff = TextDiff::from_lines(&before, &after);
+    for group in diff.grouped_ops(3) {
+        let mut script = Script::default();
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let line = change.value().trim_end_matches('\n');
+            let (sign, colour) = match change.tag() {
+                ChangeTag::Insert => ('+', GREEN),
+                ChangeTag::Delete => ('-', RED),
+                ChangeTag::Equal => (' ', ""),
+            };
+            match script.line(line, detail) {
+                Shown::Whole => writeln!(out, "     {colour}{sign} {line}{PLAIN}")?,
+                Shown::Ellipsis(blank) => writeln!(out, "     {colour}{sign} {:blank$}[…]{PLAIN}", "")?,
+                Shown::Nothing => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Shown {
+    Whole,
+    Ellipsis(usize),
+    Nothing,
+}
+
+/// Follows a literal block (`- |`) to its end.
+#[derive(Default)]
+struct Script {
+    /// The column of the dash and the lines since, inside a block.
+    block: Option<(usize, usize)>,
+}
+
+impl Script {
+    fn line(&mut self, line: &str, detail: Detail) -> Shown {
+        let indent = line.len() - line.trim_start().len();
+        if let Some((dash, lines)) = &mut self.block {
+            if line.trim().is_empty() || indent > *dash {
+                *lines += 1;
+                return match *lines {
+                    _ if detail == Detail::Full => Shown::Whole,
+                    lines if lines <= SCRIPT_LINES => Shown::Whole,
+                    lines if lines == SCRIPT_LINES + 1 => Shown::Ellipsis(*dash + 2),
+                    _ => Shown::Nothing,
+                };
+            }
+            self.block = None;
+        }
+        if line.trim_start().starts_with("- |") {
+            self.block = Some((indent, 0));
+        }
+        Shown::Whole
+    }
+}
