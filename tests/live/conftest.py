@@ -4,6 +4,8 @@ import pytest
 
 import migration
 import report
+from guard import Guard
+from podrunner import Pod
 from services import Bouncer, Postgres
 
 
@@ -63,9 +65,34 @@ def start(tmp_path):
     for process in processes:
         process.kill()
         process.check_output()
+    assert not [pid for process in processes for pid in process.members()]
 
 
 @pytest.fixture
 def note(request):
     """Say a number that was measured, for the table in docs/tested.md."""
     return lambda text: report.note(request.node, text)
+
+
+@pytest.fixture(scope="session")
+def guard(tmp_path_factory):
+    server = Guard(tmp_path_factory.mktemp("guard")).start()
+    yield server
+    server.stop()
+    assert "canary" not in server.log.read_text()
+
+
+@pytest.fixture
+def pod(tmp_path):
+    """Make a pod of a workload; all its processes are killed at the end of the test."""
+    pods = []
+
+    def pod(workload, cluster):
+        pods.append(Pod(workload, cluster, tmp_path / f"pod-{len(pods)}"))
+        return pods[-1]
+
+    yield pod
+    for each in pods:
+        each.stop()
+    left = [c for each in pods for c in each.containers if c.process.members()]
+    assert not left, "processes are left behind"

@@ -1,5 +1,6 @@
 """The migration's command line as the initContainer has it, run as a process."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -41,7 +42,7 @@ def guarded(command=UPGRADE, on_newer_schema="continue"):
 
 
 class Process:
-    """A process in a group of its own, which dies as a container does: all at once."""
+    """A process in a session of its own, which dies as a container does: all at once."""
 
     def __init__(self, command, env, log):
         self.log = Path(log)
@@ -76,10 +77,21 @@ class Process:
         """What the kubelet does first: SIGTERM to the container's first process."""
         self.process.terminate()
 
+    def members(self):
+        """All processes of the container: tini puts its child into a group of its own, but
+        nothing of ours leaves the session."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # After the name, which may hold anything: state, parent, group, session.
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                    found.append(int(stat.parent.name))
+        return found
+
     def kill(self):
         """What the kubelet does last: SIGKILL to all of the container."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
