@@ -1,9 +1,11 @@
 //! What a rule gets to see, and how it is made from a workload.
 
+use std::borrow::Cow;
+
 use crate::finding::Place;
 use crate::patch::plan::{self, Before, Plan};
 use crate::policy::Settings;
-use crate::prefect::database::Database;
+use crate::prefect::database::{Database, Reading};
 use crate::workload::annotations::Own;
 use crate::workload::command::Invocation;
 use crate::workload::env::Environment;
@@ -37,7 +39,7 @@ pub struct Server<'a> {
     /// Its environment as the process will see it.
     pub environment: Environment<'a>,
     /// The database setting that Prefect finds in that environment.
-    pub database: Database<'a>,
+    pub database: Database,
 }
 
 impl<'a> Subject<'a> {
@@ -105,14 +107,14 @@ impl<'a> Server<'a> {
         at: ContainerRef,
         invocation: Invocation<'a>,
     ) -> Self {
-        let _ = (workload, settings);
         let container = workload.container(at);
-        Server {
-            at,
-            container,
-            invocation,
-            environment: Environment::default(),
-            database: Database::default(),
+        let mut environment = Environment::new(container, workload.template.spec.service_links());
+        for (name, value) in invocation.exports_before_main() {
+            let value = value.as_ref().map(|value| Cow::Owned(value.to_string()));
+            environment.assign(name.to_string(), value);
         }
+        let reading = Reading::new(workload, container, &invocation, &environment, &settings.opaque_values);
+        let database = Database::read(&reading);
+        Server { at, container, invocation, environment, database }
     }
 }

@@ -1,0 +1,118 @@
+//! Settings that are good on their own and do not agree, and numbers that only PostgreSQL's driver refuses.
+
+use super::database::{Conflict, Fault, Invalid, Problem, Reader, Target};
+use super::judge::UrlFault;
+use super::settings::Field;
+use super::template;
+use super::url::{Port, Url};
+use super::values::{float, integer};
+use crate::workload::env::HIDDEN;
+
+impl Reader<'_> {
+    /// What stands beside the URL at `url`.
+    pub(super) fn conflicts(&mut self, url: usize) {
+        self.alias_conflict(url);
+        let value = self.environment().value(url);
+        let written = self.environment().written(url).to_owned();
+        let parsed = Url::parse(&value.text, self.reading.grammar);
+        let components: Vec<(Field, usize)> =
+            self.settings.all().filter(|(field, _)| field.is_component()).collect();
+        for (field, index) in components {
+            let name = self.environment().at(index).map(|v| v.name.to_owned()).unwrap_or_default();
+            if written.contains(&format!("$({name})")) {
+                continue;
+            }
+            if field == Field::Password {
+                self.password_conflict(url, index, &value.text);
+                continue;
+            }
+            let own = self.environment().value(index);
+            let agrees = own.text.contains(HIDDEN)
+                || parsed.as_ref().is_none_or(|parsed| agrees(field, &own.text, parsed));
+            if !agrees {
+                self.report(index, Fault::Conflict(Conflict::BesideUrl { url }));
+            }
+        }
+    }
+
+    fn alias_conflict(&mut self, url: usize) {
+        let Some(alias) = self.alias_of_url() else { return };
+        let (first, second) = (self.environment().value(url), self.environment().value(alias));
+        if first.text != second.text || first.is_partly_hidden() {
+            self.report(alias, Fault::Conflict(Conflict::Alias { winner: url }));
+        }
+    }
+
+    /// Prefect warns of a password that the URL does not use (`warn_on_database_password_value_without_usage`).
+    fn password_conflict(&mut self, url: usize, index: usize, text: &str) {
+        let password = self.environment().value(index);
+        let used = password.text.is_empty()
+            || template::mentions_password(text)
+            || text.contains(HIDDEN)
+            || text.contains(&*password.text);
+        if !used {
+            self.report(index, Fault::Conflict(Conflict::UnusedPassword { url }));
+        }
+    }
+
+    /// What can only be said once it is known where Prefect goes.
+    pub(super) fn after(&mut self, target: &Target) {
+        if matches!(target, Target::Postgres(_)) {
+            for field in [Field::Timeout, Field::ConnectionTimeout] {
+                self.number_for_asyncpg(field, Invalid::NotPositive, &|text| {
+                    float(text).is_some_and(|number| number <= 0.0)
+                });
+            }
+            self.number_for_asyncpg(Field::StatementCacheSize, Invalid::Negative, &|text| {
+                integer(text).is_some_and(|number| number < 0)
+            });
+        }
+        for (loser, winner) in std::mem::take(&mut self.settings.duplicates) {
+            self.duplicate(loser, winner);
+        }
+        // A placeholder password is reported once, at its own variable.
+        let word = |p: &Problem| matches!(p.fault, Fault::Url(UrlFault::Placeholder(_)));
+        self.problems.dedup_by(|a, b| word(a) && word(b) && a.variable == b.variable);
+    }
+
+    fn number_for_asyncpg(&mut self, field: Field, invalid: Invalid, refused: &dyn Fn(&str) -> bool) {
+        let Some(index) = self.settings.get(field) else { return };
+        let value = self.environment().value(index);
+        if !value.is_partly_hidden() && refused(&value.text) {
+            self.report(index, Fault::Invalid(invalid));
+        }
+    }
+
+    fn duplicate(&mut self, loser: usize, winner: usize) {
+        let environment = self.environment();
+        let (Some(first), Some(second)) = (environment.at(loser), environment.at(winner)) else { return };
+        let (a, b) = (environment.value(loser), environment.value(winner));
+        if a.text == b.text && !a.is_partly_hidden() {
+            return;
+        }
+        let conflict = if first.name == second.name {
+            Conflict::Duplicate { winner }
+        } else {
+            Conflict::Case { other: winner }
+        };
+        self.report(loser, Fault::Conflict(conflict));
+    }
+}
+
+/// Whether a component says the same as the URL.
+fn agrees(field: Field, text: &str, url: &Url<'_>) -> bool {
+    let same =
+        |part: Option<&str>| part.unwrap_or_default() == text || part.is_some_and(|p| p.contains(HIDDEN));
+    match field {
+        Field::Driver => url.name == text,
+        Field::Host => same(url.host) || url.option("host").next().is_some(),
+        Field::User => same(url.user.as_deref()),
+        Field::Name => same(url.database.as_deref()) || url.name.starts_with("sqlite"),
+        Field::Port => match url.port {
+            Some(Port::Number(port)) => integer(text) == Some(port),
+            Some(Port::Hidden | Port::Broken) => true,
+            None => integer(text) == Some(5432),
+        },
+        _ => true,
+    }
+}

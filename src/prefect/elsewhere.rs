@@ -1,0 +1,108 @@
+//! Where else a setting could be when the environment shows none, and where Prefect's own SQLite file would be.
+
+use std::borrow::Cow;
+
+use super::database::{Origin, Reader};
+use super::settings::Field;
+use super::sqlite::{Path, Place};
+use crate::workload::env::HIDDEN;
+
+/// Names of which one in an `envFrom` would give Prefect a database.
+const DECIDING: [&str; 4] = [
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_DRIVER",
+    "PREFECT_API_DATABASE_DRIVER",
+];
+
+/// What may hold the setting out of our sight.
+pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
+    let environment = reader.environment();
+    let invocation = reader.reading.invocation;
+    let is_set = |field| reader.settings.get(field).is_some();
+    if DECIDING.iter().any(|name| environment.env_from_may_define_in_any_case(name)) {
+        return Some(Origin::EnvFrom);
+    }
+    if is_set(Field::ServerJson) || is_set(Field::DatabaseJson) {
+        return Some(Origin::Other);
+    }
+    if invocation.opaque_exports || invocation.unreadable {
+        return Some(Origin::CommandLine);
+    }
+    let configured = invocation
+        .profile_settings
+        .iter()
+        .any(|(name, _)| matches!(Field::named(name), Some((Field::Url | Field::Driver, _))));
+    let profile = invocation.main_call().is_some_and(|call| call.profile.is_some());
+    if configured || profile || is_set(Field::Profile) || is_set(Field::ProfilesPath) {
+        return Some(Origin::Profile);
+    }
+    mounts_settings(reader).then_some(Origin::File)
+}
+
+/// A mounted file that Prefect reads settings from: `.env`, `prefect.toml` and `pyproject.toml` in the working
+/// directory, `profiles.toml` in its home.
+fn mounts_settings(reader: &Reader<'_>) -> bool {
+    const FILES: [&str; 4] = ["prefect.toml", "pyproject.toml", "profiles.toml", ".env"];
+    let working_directory = reader.working_directory();
+    let spec = &reader.reading.workload.template.spec;
+    reader.reading.container.volume_mounts.iter().any(|mount| {
+        let path = mount.mount_path.trim_end_matches('/');
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let source = spec.volumes.iter().find(|volume| volume.name == mount.name);
+        let holds_files = source.is_some_and(|volume| {
+            matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
+        });
+        FILES.contains(&file)
+            || (holds_files && (path == working_directory.trim_end_matches('/') || is_home(reader, path)))
+    })
+}
+
+fn is_home(reader: &Reader<'_>, path: &str) -> bool {
+    path.ends_with("/.prefect") || matches!(home(reader), Some(home) if home.trim_end_matches('/') == path)
+}
+
+/// Where Prefect keeps its files: `PREFECT_HOME`, else `~/.prefect`; `None` where the manifest does not show it.
+/// Without `HOME` the image's user decides, and the official image runs as root.
+fn home<'r>(reader: &Reader<'r>) -> Option<Cow<'r, str>> {
+    let user_home = || match reader.environment().get("HOME") {
+        Some(variable) => {
+            Some(reader.environment().value(variable.index).text).filter(|t| !t.contains(HIDDEN))
+        }
+        None => Some(Cow::Borrowed("/root")),
+    };
+    let Some(value) = reader.value(Field::Home) else {
+        return Some(Cow::Owned(format!("{}/.prefect", user_home()?)));
+    };
+    if value.is_partly_hidden() {
+        return None;
+    }
+    match value.text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            Some(Cow::Owned(format!("{}{rest}", user_home()?)))
+        }
+        _ => Some(value.text),
+    }
+}
+
+/// Where Prefect's own SQLite database is.
+pub(super) fn default_place(reader: &Reader<'_>) -> Place {
+    let Some(home) = home(reader) else { return Place::NotVisible };
+    let working_directory = reader.working_directory();
+    let default = Path::resolve(&format!("{home}/prefect.db"), &working_directory);
+    let says_home = reader.settings.get(Field::Home).is_some() || reader.environment().get("HOME").is_some();
+    if says_home {
+        return Place::File(default);
+    }
+    // The user's home is the image's business: a volume mounted at some `.prefect` is taken for it.
+    let mount = reader
+        .reading
+        .container
+        .volume_mounts
+        .iter()
+        .find(|m| m.mount_path.trim_end_matches('/').ends_with("/.prefect"));
+    match mount {
+        Some(mount) => Place::File(Path::resolve(&format!("{}/prefect.db", &*mount.mount_path), "/")),
+        None => Place::File(default),
+    }
+}

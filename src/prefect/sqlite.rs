@@ -1,0 +1,261 @@
+//! Where an SQLite database lives, as SQLAlchemy's `pysqlite` dialect finds it (`create_connect_args`), and
+//! whether the pod keeps that place.
+
+use super::asyncpg::{BadOption, Refusal};
+use super::url::{Url, is_python_space, python_int};
+use crate::workload::env::HIDDEN;
+use crate::workload::{Container, Workload};
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the memory of the process, or in a file that goes with the connection.
+    Memory,
+    /// A file.
+    File(Path),
+    /// The manifest does not show it.
+    NotVisible,
+}
+
+/// An absolute path in the container. It is part of a setting's value, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Path(String);
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Path")
+    }
+}
+
+impl Path {
+    /// `path`, taken from `base` where it is relative, with `.`, `..` and doubled slashes gone.
+    pub fn resolve(path: &str, base: &str) -> Path {
+        let mut parts: Vec<&str> = Vec::new();
+        let from = if path.starts_with('/') { "" } else { base };
+        for part in from.split('/').chain(path.split('/')) {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                name => parts.push(name),
+            }
+        }
+        Path(format!("/{}", parts.join("/")))
+    }
+
+    /// The path as text, for looking up what backs it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where the database of `url` is; relative paths start at `working_directory`.
+pub fn place(url: &Url<'_>, working_directory: &str) -> Place {
+    let uri = url.option("uri").next().is_some_and(|value| truth(value) == Some(true));
+    let database = url.database.as_deref().unwrap_or_default();
+    if database.contains(HIDDEN) {
+        return Place::NotVisible;
+    }
+    if uri {
+        return uri_place(url, database, working_directory);
+    }
+    match database {
+        "" | ":memory:" => Place::Memory,
+        path => Place::File(Path::resolve(path, working_directory)),
+    }
+}
+
+/// An SQLite URI (<https://www.sqlite.org/uri.html>), where `uri=true` asks for one.
+fn uri_place(url: &Url<'_>, database: &str, working_directory: &str) -> Place {
+    let Some(name) = database.strip_prefix("file:") else {
+        return match database {
+            "" | ":memory:" => Place::Memory,
+            path => Place::File(Path::resolve(path, working_directory)),
+        };
+    };
+    if url.option("mode").any(|mode| mode == "memory") {
+        return Place::Memory;
+    }
+    // `file://host/path`: only an empty host or `localhost` is allowed.
+    let name = match name.strip_prefix("//") {
+        Some(after) => after.find('/').map_or("", |slash| &after[slash..]),
+        None => name,
+    };
+    match &*super::url::unquote(name) {
+        // An empty name is a private database in a temporary file.
+        "" | ":memory:" => Place::Memory,
+        path => Place::File(Path::resolve(path, working_directory)),
+    }
+}
+
+/// Whether SQLAlchemy refuses the form: `sqlite+aiosqlite://prefect.db` names a host, not a file.
+pub fn has_wrong_form(url: &Url<'_>) -> bool {
+    let present = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+    let port = !matches!(url.port, None | Some(super::url::Port::Number(0)));
+    present(url.user.as_deref()) || present(url.password.as_deref()) || present(url.host) || port
+}
+
+/// The options that stop SQLAlchemy; those it does not know are ignored.
+pub fn refused<'u>(url: &'u Url<'_>) -> Vec<BadOption<'u>> {
+    let mut bad: Vec<BadOption<'u>> = Vec::new();
+    for (name, value) in &url.options {
+        if value.contains(HIDDEN) || bad.iter().any(|known| known.name == name) {
+            continue;
+        }
+        let repeated = url.option(name).count() > 1;
+        let good = match &**name {
+            // A repeated one is a tuple, and that is true.
+            "uri" | "check_same_thread" => repeated || truth(value).is_some(),
+            "timeout" => !repeated && python_float(value),
+            "detect_types" | "cached_statements" => !repeated && python_int(value).is_some(),
+            "isolation_level" => {
+                !repeated
+                    && ["DEFERRED", "IMMEDIATE", "EXCLUSIVE"].iter().any(|l| l.eq_ignore_ascii_case(value))
+            }
+            _ => true,
+        };
+        if !good {
+            let refusal = if repeated { Refusal::Repeated } else { Refusal::Value };
+            bad.push(BadOption { name, refusal });
+        }
+    }
+    bad
+}
+
+/// `asbool` of SQLAlchemy.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim_matches(is_python_space).to_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
+        "false" | "no" | "off" | "n" | "f" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether Python's `float()` takes `text`.
+fn python_float(text: &str) -> bool {
+    let text = text.trim_matches(is_python_space);
+    let between_digits = text
+        .as_bytes()
+        .windows(3)
+        .filter(|w| w[1] == b'_')
+        .all(|w| w[0].is_ascii_digit() && w[2].is_ascii_digit());
+    let inside = !text.starts_with('_') && !text.ends_with('_');
+    between_digits && inside && text.replace('_', "").parse::<f64>().is_ok()
+}
+
+/// What keeps a path of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// A volume that outlives the pod: a claim, a node's or a network's disk.
+    Persistent,
+    /// A volume of a kind we do not know to be one or the other.
+    Unknown,
+    /// A volume that goes with the pod, or holds no files of its own, or is mounted read-only.
+    Lost,
+    /// No volume at all: the container's own file system.
+    None,
+}
+
+/// What backs `path` in `container`.
+pub fn backing(path: &Path, container: &Container<'_>, workload: &Workload<'_>) -> Backing {
+    let mount = container
+        .volume_mounts
+        .iter()
+        .filter(|mount| is_inside(path.as_str(), &mount.mount_path))
+        .max_by_key(|mount| mount.mount_path.trim_end_matches('/').len());
+    let Some(mount) = mount else { return Backing::None };
+    if mount.read_only {
+        return Backing::Lost;
+    }
+    if workload.claim_templates.iter().any(|claim| **claim == *mount.name) {
+        return Backing::Persistent;
+    }
+    match workload.template.spec.volumes.iter().find(|volume| volume.name == mount.name) {
+        Some(volume) => backing_of_source(&volume.source),
+        None => Backing::Unknown,
+    }
+}
+
+fn backing_of_source(source: &str) -> Backing {
+    match source {
+        "persistentVolumeClaim"
+        | "hostPath"
+        | "nfs"
+        | "awsElasticBlockStore"
+        | "gcePersistentDisk"
+        | "azureDisk"
+        | "azureFile"
+        | "cephfs"
+        | "rbd"
+        | "cinder"
+        | "fc"
+        | "iscsi"
+        | "glusterfs"
+        | "vsphereVolume"
+        | "portworxVolume" => Backing::Persistent,
+        // A generic ephemeral volume is a claim that is deleted with its pod.
+        "" | "emptyDir" | "ephemeral" | "configMap" | "secret" | "projected" | "downwardAPI" | "image" => {
+            Backing::Lost
+        }
+        _ => Backing::Unknown,
+    }
+}
+
+fn is_inside(path: &str, mount: &str) -> bool {
+    let mount = mount.trim_end_matches('/');
+    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::url::SQLALCHEMY;
+    use super::*;
+
+    fn at(text: &str) -> Place {
+        place(&Url::parse(text, &SQLALCHEMY).unwrap(), "/opt/prefect")
+    }
+
+    fn file(path: &str) -> Place {
+        Place::File(Path(path.to_owned()))
+    }
+
+    #[test]
+    fn finds_the_file() {
+        assert_eq!(at("sqlite+aiosqlite:////data/prefect.db"), file("/data/prefect.db"));
+        assert_eq!(at("sqlite+aiosqlite:///data/../prefect.db"), file("/opt/prefect/prefect.db"));
+        assert_eq!(at("sqlite+aiosqlite:////data//./p.db?timeout=5"), file("/data/p.db"));
+        assert_eq!(at("sqlite+aiosqlite:///file:/data/p.db?uri=true"), file("/data/p.db"));
+        assert_eq!(at("sqlite+aiosqlite:///file:///data/p.db?uri=1&mode=rwc"), file("/data/p.db"));
+        assert_eq!(at("sqlite+aiosqlite:///file:/data/p.db"), file("/opt/prefect/file:/data/p.db"));
+    }
+
+    #[test]
+    fn finds_memory() {
+        for text in [
+            "sqlite+aiosqlite://",
+            "sqlite+aiosqlite:///",
+            "sqlite+aiosqlite:///:memory:",
+            "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same_thread=false",
+            "sqlite+aiosqlite:///file:x?mode=memory&uri=true",
+        ] {
+            assert_eq!(at(text), Place::Memory, "{text}");
+        }
+    }
+
+    #[test]
+    fn accepts_and_rejects_options_as_sqlalchemy_does() {
+        let bad = |text: &str| refused(&Url::parse(text, &SQLALCHEMY).unwrap()).len();
+        assert_eq!(bad("sqlite+aiosqlite:////d/p.db?uri=yes&timeout=5&foo=bar&check_same_thread=0"), 0);
+        assert_eq!(bad("sqlite+aiosqlite:////d/p.db?uri=maybe&timeout=soon&detect_types=x"), 3);
+    }
+
+    #[test]
+    fn a_mount_covers_what_is_below_it() {
+        assert!(is_inside("/data/p.db", "/data"));
+        assert!(is_inside("/data/p.db", "/data/"));
+        assert!(is_inside("/data/p.db", "/data/p.db"));
+        assert!(is_inside("/data/p.db", "/"));
+        assert!(!is_inside("/database/p.db", "/data"));
+    }
+}

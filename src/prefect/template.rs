@@ -1,0 +1,170 @@
+//! `${PREFECT_SERVER_DATABASE_PASSWORD}` in a URL, and URLs that Prefect makes of components.
+
+use std::borrow::Cow;
+
+use super::database::{Fault, Invalid, Origin, Reader, Target};
+use super::settings::{Field, Rank};
+use crate::workload::env::{Environment, HIDDEN, Source};
+
+/// The two names that Prefect fills in, in the order in which it replaces them
+/// (`prefect/settings/models/root.py`, `post_hoc_settings`).
+const NAMES: [&str; 2] = ["PREFECT_API_DATABASE_PASSWORD", "PREFECT_SERVER_DATABASE_PASSWORD"];
+
+/// Whether Prefect looks for the password setting because of this text. It looks for the bare name, with braces
+/// or without.
+pub(super) fn mentions_password(text: &str) -> bool {
+    NAMES.iter().any(|name| text.contains(name))
+}
+
+/// Fills in the password, unquoted, as Prefect does.
+pub(super) fn fill_password<'t>(reader: &Reader<'_>, text: &'t str) -> Result<Cow<'t, str>, Invalid> {
+    if !mentions_password(text) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let environment = reader.environment();
+    let from_outside = NAMES.iter().any(|name| environment.env_from_may_define_in_any_case(name));
+    let password = match reader.value(Field::Password) {
+        Some(value) if reader.is_opaque(&value.text) => Cow::Borrowed("\u{fdd0}"),
+        Some(value) => value.text,
+        None if from_outside => Cow::Borrowed("\u{fdd0}"),
+        None => return Err(Invalid::NoPassword),
+    };
+    let mut text = text.to_owned();
+    for name in NAMES {
+        text = text.replace(&format!("${{{name}}}"), &password);
+    }
+    Ok(Cow::Owned(text))
+}
+
+/// Whether the name in a `$(NAME)` may be shown: it is written as such names are, or a variable has it.
+/// Otherwise it may be a piece of a password.
+pub(super) fn is_safe_name(environment: &Environment<'_>, name: &str) -> bool {
+    let shouted = name.len() <= 80
+        && name.contains('_')
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    shouted || environment.get(name).is_some()
+}
+
+impl Reader<'_> {
+    /// The URL that Prefect makes of components (`prefect/settings/models/_defaults.py`).
+    pub(super) fn components(&mut self, driver: usize) -> (Target, Option<Origin>) {
+        let value = self.environment().value(driver);
+        let source = self.environment().at(driver).map_or(Source::Literal, |variable| variable.source);
+        if matches!(source, Source::Secret { optional: true } | Source::ConfigMap { optional: true }) {
+            self.report(driver, Fault::Optional);
+        }
+        if value.is_partly_hidden() || self.is_opaque(&value.text) {
+            return (Target::NotVisible, self.component_origin());
+        }
+        match &*value.text {
+            "postgresql+asyncpg" => self.postgres_components(driver),
+            "sqlite+aiosqlite" => {
+                let name = self.value(Field::Name).map(|value| value.text).unwrap_or_default();
+                if name.is_empty() {
+                    let place = super::elsewhere::default_place(self);
+                    return (self.sqlite(place, true), Some(Origin::Literal));
+                }
+                self.url(driver, Cow::Owned(format!("sqlite+aiosqlite:///{name}")))
+            }
+            // Reported already: no driver that Prefect takes.
+            _ => (Target::Broken, Some(Origin::Literal)),
+        }
+    }
+
+    fn postgres_components(&mut self, driver: usize) -> (Target, Option<Origin>) {
+        let mut complete = true;
+        for (field, suffix) in [(Field::Host, "HOST"), (Field::User, "USER"), (Field::Name, "NAME")] {
+            if self.settings.get(field).is_none() && !self.may_come_from_outside(suffix) {
+                self.report(driver, Fault::Invalid(Invalid::MissingComponent(suffix)));
+                complete = false;
+            }
+        }
+        let broken_port = self.problems.iter().any(|problem| {
+            problem.variable.is_some()
+                && problem.variable == self.settings.get(Field::Port)
+                && matches!(problem.fault, Fault::Invalid(_))
+        });
+        if !complete || broken_port {
+            return (Target::Broken, self.component_origin());
+        }
+        let text = self.composed();
+        let (target, _) = self.url(driver, Cow::Owned(text));
+        (target, self.component_origin())
+    }
+
+    /// `PREFECT_SERVER_DATABASE_<suffix>` or its alias may be in an `envFrom`.
+    fn may_come_from_outside(&self, suffix: &str) -> bool {
+        ["PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"]
+            .iter()
+            .any(|prefix| self.environment().env_from_may_define_in_any_case(&format!("{prefix}{suffix}")))
+    }
+
+    /// `URL.render_as_string` of SQLAlchemy.
+    fn composed(&self) -> String {
+        let text = |field: Field| {
+            self.value(field).map_or(Cow::Borrowed("\u{fdd0}"), |value| {
+                if self.is_opaque(&value.text) { Cow::Borrowed("\u{fdd0}") } else { value.text }
+            })
+        };
+        let mut url = String::from("postgresql+asyncpg://");
+        url.push_str(&quote(&text(Field::User), " +"));
+        if self.settings.get(Field::Password).is_some() && !text(Field::Password).is_empty() {
+            url.push(':');
+            url.push_str(&quote(&text(Field::Password), " +"));
+        }
+        url.push('@');
+        let host = text(Field::Host);
+        if host.contains(':') {
+            url.push_str(&format!("[{host}]"));
+        } else {
+            url.push_str(&host);
+        }
+        let port = self.value(Field::Port).map(|value| match super::values::integer(&value.text) {
+            Some(0) => Cow::Borrowed("5432"),
+            Some(number) => Cow::Owned(number.to_string()),
+            None => value.text,
+        });
+        url.push(':');
+        url.push_str(port.as_deref().unwrap_or("5432"));
+        url.push('/');
+        url.push_str(&quote(&text(Field::Name), " +/"));
+        url
+    }
+
+    /// Where the components come from: the least visible of them decides.
+    fn component_origin(&self) -> Option<Origin> {
+        let sources = self.settings.all().filter(|(field, _)| field.is_component());
+        let mut origin = Origin::Literal;
+        for (_, index) in sources {
+            match self.environment().at(index)?.source {
+                Source::Secret { .. } => return Some(Origin::Secret),
+                Source::ConfigMap { .. } => origin = Origin::ConfigMap,
+                Source::CommandLine => origin = Origin::CommandLine,
+                Source::Literal | Source::Other => {}
+            }
+        }
+        Some(origin)
+    }
+
+    /// The alias of a URL beside its current name.
+    pub(super) fn alias_of_url(&self) -> Option<usize> {
+        self.settings.by_name(Field::Url, Rank::First)?;
+        self.settings.by_name(Field::Url, Rank::Second)
+    }
+}
+
+/// `urllib.parse.quote`; hidden pieces stay.
+fn quote(text: &str, safe: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '~') || safe.contains(c) || c == HIDDEN
+        {
+            out.push(c);
+        } else {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    out
+}
