@@ -57,6 +57,8 @@ pub struct Database {
     pub problems: Vec<Problem>,
     /// Where the deciding setting comes from; `None` when there is none.
     pub origin: Option<Origin>,
+    /// The variable with the deciding setting, by its index in the environment.
+    pub decided_by: Option<usize>,
 }
 
 /// Where Prefect would go.
@@ -210,7 +212,8 @@ impl Database {
         reader.validity();
         let (target, origin) = reader.target();
         reader.after(&target);
-        Database { target, problems: reader.problems, origin }
+        let decided_by = reader.settings.get(Field::Url).or(reader.settings.get(Field::Driver));
+        Database { target, problems: reader.problems, origin, decided_by }
     }
 
     /// The manifest itself says SQLite, or leaves Prefect to its default on a volume.
@@ -336,7 +339,7 @@ impl<'r> Reader<'r> {
     /// Where Prefect would go.
     fn target(&mut self) -> (Target, Option<Origin>) {
         if let Some((index, text)) = self.json_url() {
-            return self.url(index, text);
+            return self.url(index, &text);
         }
         let orion = self.settings.get(Field::OrionUrl);
         if let Some(index) = self.settings.get(Field::Url).or(orion) {
@@ -382,21 +385,20 @@ impl<'r> Reader<'r> {
             return (Target::NotVisible, Some(Origin::Injector));
         }
         if value.undefined.is_empty() {
-            return self.url(index, value.text);
+            return self.url(index, &value.text);
         }
         // What Kubernetes leaves unexpanded is the fault; the rest is read as if it were filled in.
         let mut text = value.text.into_owned();
         for name in &value.undefined {
             text = text.replace(&format!("$({name})"), HIDDEN.encode_utf8(&mut [0; 4]));
         }
-        let (target, origin) = self.url(index, Cow::Owned(text));
-        (target, origin)
+        self.url(index, &text)
     }
 
     /// Judges a URL after filling in the password.
-    pub(super) fn url(&mut self, index: usize, text: Cow<'_, str>) -> (Target, Option<Origin>) {
+    pub(super) fn url(&mut self, index: usize, text: &str) -> (Target, Option<Origin>) {
         let origin = self.environment().at(index).map(|variable| Origin::of(variable.source));
-        let text = match template::fill_password(self, &text) {
+        let text = match template::fill_password(self, text) {
             Ok(text) => text,
             Err(invalid) => {
                 self.report(index, Fault::Invalid(invalid));

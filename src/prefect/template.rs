@@ -64,7 +64,7 @@ impl Reader<'_> {
                     let place = super::elsewhere::default_place(self);
                     return (self.sqlite(place, true), Some(Origin::Literal));
                 }
-                self.url(driver, Cow::Owned(format!("sqlite+aiosqlite:///{name}")))
+                self.url(driver, &format!("sqlite+aiosqlite:///{name}"))
             }
             // Reported already: no driver that Prefect takes.
             _ => (Target::Broken, Some(Origin::Literal)),
@@ -88,7 +88,7 @@ impl Reader<'_> {
             return (Target::Broken, self.component_origin());
         }
         let text = self.composed();
-        let (target, _) = self.url(driver, Cow::Owned(text));
+        let (target, _) = self.url(driver, &text);
         (target, self.component_origin())
     }
 

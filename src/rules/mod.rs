@@ -1,6 +1,7 @@
 //! The rules: one `.rs` and one `.md` each. The register below is the only list of them; help, docs, metrics and
 //! the policy schema are made from it, and `tests/structure.rs` compares it with what is on disk.
 
+mod problems;
 mod subject;
 
 use crate::finding::{Report, Rule};
@@ -23,7 +24,22 @@ macro_rules! register {
 }
 
 register! {
+    psg101_missing_database_url,
+    psg102_unsupported_database,
     psg103_sync_driver,
+    psg104_malformed_database_url,
+    psg105_placeholder_database_url,
+    psg106_unsupported_url_option,
+    psg107_undefined_variable,
+    psg108_optional_database_secret,
+    psg109_ephemeral_sqlite,
+    psg110_shared_sqlite,
+    psg111_conflicting_database_settings,
+    psg112_plaintext_database_password,
+    psg113_implicit_database_name,
+    psg114_invalid_database_setting,
+    psg115_setting_unknown_to_version,
+    psg116_service_link_collision,
     psg201_missing_migration,
     psg202_stale_migration,
     psg203_destructive_database_command,
@@ -34,6 +50,9 @@ register! {
     psg301_migration_image_drift,
     psg302_floating_image,
     psg303_migration_job_image_drift,
+    psg901_unseen_database_url,
+    psg902_undetected_server,
+    psg903_unknown_annotation,
 }
 
 /// The rule with this id (`PSG103`) or name (`sync-driver`), in any case.

@@ -1,6 +1,8 @@
 //! Shared by the integration tests: recorded reviews, and the oracles that judge our answers.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod settings;
+
 use std::path::{Path, PathBuf};
 
 use kube::core::DynamicObject;

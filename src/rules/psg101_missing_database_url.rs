@@ -1,0 +1,41 @@
+//! PSG101: no setting that Prefect reads. It would not fail: it would make an SQLite file and look healthy.
+
+use super::{Subject, problems};
+use crate::finding::{Level, Report, Rule};
+use crate::prefect::database::{Fault, Missing};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG101",
+    name: "missing-database-url",
+    default: Level::Deny,
+    since: "0.1.0",
+    fix: None,
+    summary: "no database setting that Prefect would read",
+    page: include_str!("psg101_missing_database_url.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let found = problems::picked(subject, |fault| match fault {
+        Fault::Missing(missing) => Some(*missing),
+        _ => None,
+    });
+    for (server, variable, missing) in found {
+        let wanted = problems::url_name(server);
+        let (what, help) = match missing {
+            Missing::Nothing => (
+                "no database setting: Prefect would silently use an SQLite file in the container",
+                format!("set `{wanted}`, best from a Secret: `valueFrom.secretKeyRef`"),
+            ),
+            Missing::NearMiss => (
+                "Prefect does not read this name and would silently use an SQLite file in the container",
+                format!("name it `{wanted}`"),
+            ),
+            Missing::NoDriver => (
+                "ignored for want of a driver: Prefect would silently use an SQLite file in the container",
+                "add `PREFECT_SERVER_DATABASE_DRIVER` with the value `postgresql+asyncpg`".to_owned(),
+            ),
+        };
+        problems::report(report, &RULE, subject, (server, variable), what, help);
+    }
+}

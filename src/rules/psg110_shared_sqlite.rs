@@ -1,0 +1,44 @@
+//! PSG110: several pods on one SQLite file, or each on its own.
+
+use super::{Subject, problems};
+use crate::finding::{Level, Report, Rule};
+use crate::prefect::database::Target;
+use crate::prefect::sqlite::{Backing, Place};
+use crate::workload::{Class, Rollout};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG110",
+    name: "shared-sqlite",
+    default: Level::Deny,
+    since: "0.1.0",
+    fix: None,
+    summary: "SQLite with more than one replica, or with an update that overlaps two pods",
+    page: include_str!("psg110_shared_sqlite.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let workload = subject.workload;
+    if workload.class != Class::Server {
+        return;
+    }
+    for server in &subject.servers {
+        let Target::Sqlite { place, backing, .. } = &server.database.target else { continue };
+        let at = (server, server.database.decided_by);
+        match workload.replicas {
+            Some(replicas) if replicas > 1 => {
+                let what = format!("SQLite with {replicas} replicas: they share no database, or break the one they share");
+                let help = "set `replicas: 1`, or use PostgreSQL";
+                problems::report(report, &RULE, subject, at, what, help);
+            }
+            _ => {
+                let kept = matches!(place, Place::File(_)) && *backing == Backing::Persistent;
+                if kept && workload.rollout == Rollout::Overlapping {
+                    let what = "a rolling update runs two pods on one SQLite file for a while";
+                    let help = "set `strategy: {type: Recreate}`";
+                    problems::report(report, &RULE, subject, at, what, help).only_warn(None);
+                }
+            }
+        }
+    }
+}

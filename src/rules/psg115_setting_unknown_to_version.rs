@@ -1,0 +1,28 @@
+//! PSG115: a name that the image's version of Prefect does not read.
+
+use super::{Subject, problems};
+use crate::finding::{Level, Report, Rule};
+use crate::prefect::database::Fault;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG115",
+    name: "setting-unknown-to-version",
+    default: Level::Deny,
+    since: "0.1.0",
+    fix: None,
+    summary: "a setting that the image's version of Prefect does not read",
+    page: include_str!("psg115_setting_unknown_to_version.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let found = problems::picked(subject, |fault| match fault {
+        Fault::UnknownToVersion(version, wanted) => Some((*version, *wanted)),
+        _ => None,
+    });
+    for (server, variable, (version, wanted)) in found {
+        let what = format!("Prefect {version} does not read this name and would silently use an SQLite file");
+        let help = format!("name it `{wanted}`");
+        problems::report(report, &RULE, subject, (server, variable), what, help);
+    }
+}

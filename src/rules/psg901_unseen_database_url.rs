@@ -1,0 +1,35 @@
+//! PSG901: a setting that can only come from where we do not see.
+
+use super::{Subject, problems};
+use crate::finding::{Level, Report, Rule};
+use crate::prefect::database::{Fault, Origin};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG901",
+    name: "unseen-database-url",
+    default: Level::Warn,
+    since: "0.1.0",
+    fix: None,
+    summary: "a database setting that can only come from where it cannot be seen",
+    page: include_str!("psg901_unseen_database_url.md"),
+};
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    let found = problems::picked(subject, |fault| match fault {
+        Fault::Unseen(origin) => Some(*origin),
+        _ => None,
+    });
+    for (server, variable, origin) in found {
+        let what = match origin {
+            Origin::EnvFrom => "the database setting can only come from `envFrom`, and was not checked",
+            Origin::Profile => "the database setting can only come from a Prefect profile, and was not checked",
+            Origin::File => "the database setting can only come from a mounted file, and was not checked",
+            Origin::CommandLine => "the database setting comes from the container's script, and was not checked",
+            _ => "the database setting could not be read, and was not checked",
+        };
+        let wanted = problems::url_name(server);
+        let help = format!("set `{wanted}` in `env` with `valueFrom.secretKeyRef`");
+        problems::report(report, &RULE, subject, (server, variable), what, help);
+    }
+}
