@@ -28,7 +28,7 @@ use http::Request;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::admission::Answer;
 use crate::decision;
@@ -74,8 +74,9 @@ pub struct BindError {
 }
 
 /// Takes a port. `[::]` means both families; where the machine has no IPv6 it means IPv4.
-pub async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    match TcpListener::bind(address).await {
+/// To be called within a runtime, which the listener belongs to.
+pub fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    match bind(address) {
         Ok(listener) => Ok(listener),
         // EAFNOSUPPORT and EADDRNOTAVAIL: no IPv6 in the kernel, or it is switched off.
         Err(error)
@@ -84,10 +85,20 @@ pub async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListen
                 && matches!(error.raw_os_error(), Some(97 | 99)) =>
         {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            TcpListener::bind(address).await.map_err(|source| BindError { address, flag, source })
+            bind(address).map_err(|source| BindError { address, flag, source })
         }
         Err(source) => Err(BindError { address, flag, source }),
     }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    /// Connections that wait to be accepted. The library's 128 overflow in a burst, and then a client waits a whole
+    /// second before it tries again: as long as some webhooks' timeout.
+    const BACKLOG: u32 = 4096;
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The admission port.

@@ -84,10 +84,10 @@ pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
     let Plan { listen, admin_listen, limits, reload: interval, log, .. } = plan;
 
     let admin = runtime("admin")?;
-    let admin_listener = admin.block_on(super::listen(admin_listen, "--admin-listen"))?;
+    let admin_listener = admin.block_on(async { super::listen(admin_listen, "--admin-listen") })?;
     announce(&admin_listener, "admin")?;
     let main = runtime("admission")?;
-    let listener = main.block_on(super::listen(listen, "--listen"))?;
+    let listener = main.block_on(async { super::listen(listen, "--listen") })?;
     let signals = main.block_on(async { Signals::new() }).context("cannot listen for signals")?;
     announce(&listener, "admission")?;
 

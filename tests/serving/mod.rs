@@ -109,11 +109,18 @@ pub fn start(engine: Engine, limits: Limits) -> Running {
     let current = Arc::new(Current::default());
     current.replace(identity);
     let tls = Arc::new(ArcSwap::from_pointee(server_config(current, None).unwrap()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let listener = runtime.block_on(listen("127.0.0.1:0".parse().unwrap(), "--listen")).unwrap();
-    let address = listener.local_addr().unwrap();
-    phase.enter(Stage::Serving);
-    let thread = std::thread::spawn(move || runtime.block_on(Server { admission, tls, listener }.serve()));
+    let (sender, bound) = std::sync::mpsc::channel();
+    let serving = phase.clone();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = listen("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
+            serving.enter(Stage::Serving);
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            Server { admission, tls, listener }.serve().await;
+        });
+    });
+    let address = bound.recv().unwrap();
     Running { address, ca: pair.ca, metrics, phase, lines, thread: Some(thread) }
 }
 
