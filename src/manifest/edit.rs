@@ -76,7 +76,7 @@ impl<'a> Edit<'a> {
     fn add_entry(&self, map: &Node, entries: &[(Key, Node)], name: &str, value: &Value) -> Option<Splice> {
         // Beside its sister `containers` an initContainers list is where people look for it.
         let preferred = entries.iter().filter(|(key, _)| key.text == "containers");
-        if self.is_flow(map) {
+        if Self::is_flow(map) {
             let at = preferred
                 .map(|(key, _)| key)
                 .chain(entries.iter().map(|(key, _)| key))
@@ -84,7 +84,11 @@ impl<'a> Edit<'a> {
                 .place
                 .bytes
                 .start;
-            return Some((at..at, format!("{}: {value}, ", Value::String(name.to_owned()))));
+            let name = Value::String(name.to_owned());
+            return Some(match self.flow_text(at, value) {
+                (text, Some(blank)) => (at..at, format!("{name}: {text},\n{blank}")),
+                (text, None) => (at..at, format!("{name}: {text}, ")),
+            });
         }
         let (key, _) = preferred.chain(entries).find(|(key, _)| self.before_on_line(key).is_some())?;
         let indent = self.before_on_line(key)?.len();
@@ -118,7 +122,7 @@ impl<'a> Edit<'a> {
         if entries.len() == 1 || value.place.borrowed {
             return None;
         }
-        if self.is_flow(map) {
+        if Self::is_flow(map) {
             return self.cut_flow(
                 entries.iter().map(|(key, value)| Some(key.place.bytes.start..self.end(value)?)),
                 position,
@@ -134,15 +138,22 @@ impl<'a> Edit<'a> {
         if list.items.is_empty() {
             return self.fill(list, value);
         }
-        if self.is_flow(list.node) {
+        if Self::is_flow(list.node) {
             return Some(match list.items.get(index) {
                 Some(item) => {
                     let at = item.place.bytes.start;
-                    (at..at, format!("{value}, "))
+                    match self.flow_text(at, value) {
+                        (text, Some(blank)) => (at..at, format!("{text},\n{blank}")),
+                        (text, None) => (at..at, format!("{text}, ")),
+                    }
                 }
                 None => {
-                    let at = self.end(list.items.last()?)?;
-                    (at..at, format!(", {value}"))
+                    let last = list.items.last()?;
+                    let at = self.end(last)?;
+                    match self.flow_text(last.place.bytes.start, value) {
+                        (text, Some(blank)) => (at..at, format!(",\n{blank}{text}")),
+                        (text, None) => (at..at, format!(", {text}")),
+                    }
                 }
             });
         }
@@ -167,8 +178,9 @@ impl<'a> Edit<'a> {
         if item.place.borrowed {
             return None;
         }
-        if self.is_flow(list.node) {
-            return Some((item.place.bytes.start..self.end(item)?, value.to_string()));
+        if Self::is_flow(list.node) {
+            let start = item.place.bytes.start;
+            return Some((start..self.end(item)?, self.flow_text(start, value).0));
         }
         let dash = self.dash(item)?;
         let text = self.item_text(list, dash, value);
@@ -177,7 +189,7 @@ impl<'a> Edit<'a> {
 
     fn remove_item(&self, list: &List<'_>, index: usize) -> Option<Splice> {
         let item = list.items.get(index)?;
-        if self.is_flow(list.node) {
+        if Self::is_flow(list.node) {
             return self.cut_flow(
                 list.items.iter().map(|item| Some(item.place.bytes.start..self.end(item)?)),
                 index,
@@ -236,7 +248,7 @@ impl<'a> Edit<'a> {
     /// How the lists of this mapping stand under their keys, judged by its own ones.
     fn lists_of(&self, entries: &[(Key, Node)]) -> Lists {
         for (key, value) in entries {
-            if let (Content::List(items), false) = (&value.content, self.is_flow(value))
+            if let (Content::List(items), false) = (&value.content, Self::is_flow(value))
                 && let Some(dash) = items.first().and_then(|item| self.dash(item))
             {
                 return if dash < key.place.column { Lists::Flush } else { Lists::Indented };
@@ -247,15 +259,19 @@ impl<'a> Edit<'a> {
 
     /// The white space before a key that begins its line; `None` for any other key.
     fn before_on_line(&self, key: &Key) -> Option<&'a str> {
-        let start = key.place.bytes.start;
-        let before = &self.text[self.line_start(start)..start];
-        (!key.place.borrowed && before.bytes().all(|byte| byte == b' ')).then_some(before)
+        self.blank_before(key.place.bytes.start).filter(|_| !key.place.borrowed)
+    }
+
+    /// The blanks between the start of a line and a place in it, where there is nothing else.
+    fn blank_before(&self, at: usize) -> Option<&'a str> {
+        let before = &self.text[self.line_start(at)..at];
+        before.bytes().all(|byte| byte == b' ').then_some(before)
     }
 
     /// Whether a key that begins its line is inside braces all the same.
     fn is_nested_in_flow(&self, key: &Key) -> bool {
         fn inside(edit: &Edit<'_>, node: &Node, key: &Key, flow: bool) -> bool {
-            let flow = flow || edit.is_flow(node);
+            let flow = flow || Edit::is_flow(node);
             match &node.content {
                 Content::List(items) => items.iter().any(|item| inside(edit, item, key, flow)),
                 Content::Map(entries) => entries
@@ -276,10 +292,17 @@ impl<'a> Edit<'a> {
         (rest.starts_with(' ') && rest.bytes().all(|byte| byte == b' ')).then_some(indent)
     }
 
-    fn is_flow(&self, node: &Node) -> bool {
-        !node.is_scalar()
-            && !node.place.borrowed
-            && self.text[node.place.bytes.start..].starts_with(['[', '{'])
+    /// Whether a collection is in brackets: only then has its place a length, that of the first bracket.
+    fn is_flow(node: &Node) -> bool {
+        !node.is_scalar() && !node.place.borrowed && !node.place.bytes.is_empty()
+    }
+
+    /// JSON for a place in brackets: on lines of its own where its neighbour begins a line, else on one.
+    fn flow_text(&self, neighbour: usize, value: &Value) -> (String, Option<&'a str>) {
+        match self.blank_before(neighbour) {
+            Some(blank) => (format!("{value:#}").replace('\n', &format!("\n{blank}")), Some(blank)),
+            None => (value.to_string(), None),
+        }
     }
 
     fn line_start(&self, at: usize) -> usize {
@@ -327,7 +350,7 @@ impl<'a> Edit<'a> {
                 return Some(range.start + self.text.get(range)?.trim_end().len());
             }
         };
-        if !self.is_flow(node) {
+        if !Self::is_flow(node) {
             return Some(inner.max(node.place.bytes.end));
         }
         self.closing_bracket(inner.max(node.place.bytes.end))

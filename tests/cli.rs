@@ -1,0 +1,371 @@
+//! The command line as people and scripts meet it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use assert_cmd::prelude::*;
+use serde_json::Value;
+
+const SERVER: &str = "tests/fixtures/cli/server.yaml";
+const RESET: &str = "tests/fixtures/cli/reset.yaml";
+const LIST: &str = "tests/fixtures/cli/list.json";
+const CANARY: &str = "hunter2-canary";
+
+fn guard() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("RUST_LOG");
+    command
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    read(guard().args(arguments).output().unwrap())
+}
+
+fn pipe(arguments: &[&str], input: &str) -> Ran {
+    let mut command = assert_cmd::Command::from_std(guard());
+    read(command.args(arguments).write_stdin(input).output().unwrap())
+}
+
+fn read(output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let ran = Ran {
+        code: output.status.code().expect("no signal"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    };
+    for text in [&ran.out, &ran.err] {
+        assert!(!text.contains("panicked") && !text.contains(CANARY), "{text}");
+    }
+    ran
+}
+
+fn json(arguments: &[&str]) -> (i32, Value) {
+    let ran = run(arguments);
+    (ran.code, serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {}{}", ran.out, ran.err)))
+}
+
+#[test]
+fn a_good_manifest_is_clean() {
+    let ran = run(&["check", SERVER]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    assert_eq!(ran.out, "2 objects, 1 workload, 1 Prefect server: 0 refused, 0 with warnings\n");
+}
+
+#[test]
+fn as_it_stands_the_same_manifest_lacks_the_migration() {
+    let ran = run(&["check", "--as-is", SERVER]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("error[PSG201]: missing-migration: container `api`"), "{}", ran.out);
+    assert!(ran.out.contains("tests/fixtures/cli/server.yaml:24:23"), "{}", ran.out);
+    assert!(ran.out.contains("- name: \"api\"\n"), "{}", ran.out);
+}
+
+#[test]
+fn a_refusal_points_at_the_line_and_shows_no_secret() {
+    let ran = run(&["check", RESET]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out.starts_with("error[PSG203]: destructive-database-command: container `reset`"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("tests/fixtures/cli/reset.yaml:15:19"), "{}", ran.out);
+    assert!(ran.out.contains("= note: CronJob data/nightly\n"), "{}", ran.out);
+    assert!(ran.out.contains("= help: "), "{}", ran.out);
+}
+
+#[test]
+fn the_page_of_a_rule_is_shown_where_it_is_asked_for() {
+    let ran = run(&["check", "--explain", RESET, LIST]);
+    assert_eq!(ran.out.matches("    # PSG203 destructive-database-command").count(), 1, "{}", ran.out);
+}
+
+#[test]
+fn json_has_the_keys_of_the_contract() {
+    let (code, report) = json(&["check", "--format", "json", RESET, SERVER, LIST]);
+    assert_eq!(code, 1);
+    let finding = report["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "PSG203").unwrap();
+    let keys: Vec<&String> = finding.as_object().unwrap().keys().collect();
+    let wanted = [
+        "rule",
+        "name",
+        "severity",
+        "file",
+        "line",
+        "kind",
+        "namespace",
+        "resource",
+        "container",
+        "message",
+        "help",
+    ];
+    assert_eq!(keys, wanted);
+    assert_eq!(finding["name"], "destructive-database-command");
+    assert_eq!(finding["severity"], "deny");
+    assert_eq!((&finding["file"], &finding["line"]), (&RESET.into(), &15.into()));
+    assert_eq!((&finding["kind"], &finding["namespace"]), (&"CronJob".into(), &"data".into()));
+    assert_eq!((&finding["resource"], &finding["container"]), (&"nightly".into(), &"reset".into()));
+    assert_eq!(report["summary"]["documents"], 5);
+    assert_eq!(report["summary"]["workloads"], 3);
+    assert_eq!(report["summary"]["denied"], 1);
+    let keys: Vec<&String> = report["summary"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["documents", "workloads", "denied", "warned"]);
+}
+
+#[test]
+fn sarif_names_every_rule_and_the_place() {
+    let (code, log) = json(&["check", "--format", "sarif", RESET]);
+    assert_eq!(code, 1);
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), prefect_guard::rules::REGISTER.len());
+    let result = run["results"].as_array().unwrap().iter().find(|r| r["ruleId"] == "PSG203").unwrap();
+    assert_eq!(result["level"], "error");
+    assert_eq!(rules[result["ruleIndex"].as_u64().unwrap() as usize]["id"], "PSG203");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], RESET);
+    assert_eq!(place["region"]["startLine"], 15);
+}
+
+#[test]
+fn github_annotations_are_one_line_each() {
+    let ran = run(&["check", "--format", "github", RESET]);
+    assert_eq!(ran.code, 1);
+    for line in ran.out.lines() {
+        assert!(line.starts_with("::error file=") || line.starts_with("::warning file="), "{line}");
+    }
+    assert!(
+        ran.out.contains("line=15,col=19,title=PSG203 destructive-database-command::CronJob data/nightly: ")
+    );
+}
+
+#[test]
+fn strict_counts_warnings() {
+    let text = std::fs::read_to_string(SERVER).unwrap().replace("3.4.20-python3.12", "3-latest");
+    let ran = pipe(&["check", "-"], &text);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("warning[PSG302]"), "{}", ran.out);
+    assert!(ran.out.contains("<stdin>:25:24"), "{}", ran.out);
+    assert_eq!(pipe(&["check", "--strict", "-"], &text).code, 1);
+}
+
+#[test]
+fn the_policy_decides_and_its_namespaces_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let text = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nnamespaces:\n  data: {mode: warn}\n";
+    std::fs::write(&policy, text).unwrap();
+    let policy = policy.to_str().unwrap();
+    let ran = run(&["check", "--policy", policy, RESET]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("warning[PSG203]"), "{}", ran.out);
+    let elsewhere = std::fs::read_to_string(RESET).unwrap().replace("  namespace: data\n", "");
+    assert_eq!(pipe(&["check", "--policy", policy, "-"], &elsewhere).code, 1);
+    assert_eq!(pipe(&["check", "--policy", policy, "--namespace", "data", "-"], &elsewhere).code, 0);
+}
+
+#[test]
+fn a_bad_policy_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    std::fs::write(&policy, "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmood: enforce\n").unwrap();
+    let path = policy.to_str().unwrap();
+    for arguments in [vec!["policy", "check", path], vec!["check", "--policy", path, SERVER]] {
+        let ran = run(&arguments);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(path) && ran.err.contains("line 3"), "{}", ran.err);
+    }
+    std::fs::write(&policy, "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmode: enforce\n").unwrap();
+    assert_eq!(run(&["policy", "check", path]).code, 0);
+    let (code, schema) = json(&["policy", "schema"]);
+    assert_eq!((code, &schema["additionalProperties"]), (0, &Value::Bool(false)));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_ends_with_2() {
+    let template = format!("kind: Deployment\nimage: {{{{ .Values.image }}}} # {CANARY}\n");
+    let ran = pipe(&["check", "-"], &template);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("helm template … | prefect-guard check -"), "{}", ran.out);
+    let broken = format!("a: 1\n---\nkind: Deployment\nurl: '{CANARY}\n");
+    let ran = pipe(&["check", "-"], &broken);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("<stdin>:4:6"), "{}", ran.out);
+    let ran = pipe(&["check", "--format", "json", "-"], &broken);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("<stdin>:4:6: not readable as YAML"), "{}", ran.err);
+    assert_eq!(run(&["check", "no/such/file.yaml"]).code, 2);
+    assert_eq!(run(&["check", "--format", "xml", SERVER]).code, 2);
+}
+
+#[test]
+fn a_broken_document_does_not_hide_the_others() {
+    let text = format!("a: 'open\n---\n{}", std::fs::read_to_string(RESET).unwrap());
+    let ran = pipe(&["check", "-"], &text);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("PSG203") && ran.out.contains("1 unreadable"), "{}", ran.out);
+}
+
+#[test]
+fn directories_are_walked_with_gitignore_and_globs_match() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(at("deep/er")).unwrap();
+    for name in ["deep/er/a.yml", "b.yaml", "ignored.yaml", "notes.txt", ".hidden.yaml"] {
+        std::fs::copy(RESET, at(name)).unwrap();
+    }
+    std::fs::write(at("unrelated.yaml"), "a: {{ .Values.b }}\n").unwrap();
+    std::fs::write(at(".gitignore"), "ignored.yaml\n").unwrap();
+    let files = |argument: &str| -> Vec<String> {
+        let (_, report) = json(&["check", "--format", "json", argument]);
+        let base = format!("{}/", folder.path().display());
+        let findings = report["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|f| f["rule"] == "PSG203")
+            .map(|f| f["file"].as_str().unwrap().replace(&base, ""))
+            .collect()
+    };
+    let folder_name = folder.path().to_str().unwrap();
+    assert_eq!(files(folder_name), ["b.yaml", "deep/er/a.yml"]);
+    assert_eq!(files(&format!("{folder_name}/**/*.yml")), ["deep/er/a.yml"]);
+    assert_eq!(files(&format!("{folder_name}/*.yaml")), ["b.yaml"]);
+    assert_eq!(run(&["check", &format!("{folder_name}/*.nothing")]).code, 2);
+}
+
+#[test]
+fn several_hundred_files_take_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(SERVER).unwrap();
+    for number in 0..400 {
+        std::fs::write(folder.path().join(format!("{number}.yaml")), &text).unwrap();
+    }
+    let started = std::time::Instant::now();
+    let ran = run(&["check", folder.path().to_str().unwrap()]);
+    assert!(ran.out.starts_with("800 objects, 400 workloads"), "{}", ran.out);
+    // A quarter of a second in a release build; the bound leaves room for a busy machine without optimisation.
+    assert!(started.elapsed().as_secs() < 30, "took {:?}", started.elapsed());
+}
+
+#[test]
+fn rules_over_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(SERVER, folder.path().join("server.yaml")).unwrap();
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, namespace: data}\nspec:\n  template:\n    spec:\n      containers:\n      - name: m\n        image: prefecthq/prefect:3.3.0-python3.12\n        command: [prefect, server, database, upgrade, -y]\n        env:\n        - name: PREFECT_SERVER_DATABASE_CONNECTION_URL\n          valueFrom: {secretKeyRef: {name: prefect-db, key: url}}\n";
+    std::fs::write(folder.path().join("job.yaml"), job).unwrap();
+    let (code, report) = json(&["check", "--format", "json", folder.path().to_str().unwrap()]);
+    assert_eq!(code, 0);
+    let rules: Vec<_> =
+        report["findings"].as_array().unwrap().iter().map(|f| (&f["rule"], &f["line"])).collect();
+    assert_eq!(rules, [(&"PSG303".into(), &9.into())], "{report:#}");
+}
+
+#[test]
+fn explain_prints_pages_and_suggests() {
+    let ran = run(&["explain", "PSG203", "floating-image"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.starts_with("# PSG203 destructive-database-command\n"));
+    assert!(ran.out.contains("\n# PSG302 floating-image\n"));
+    let table = run(&["explain"]);
+    assert_eq!(
+        table.out.lines().filter(|line| line.starts_with("PSG")).count(),
+        prefect_guard::rules::REGISTER.len()
+    );
+    let ran = run(&["explain", "floting-image"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("did you mean `PSG302` (floating-image)"), "{}", ran.err);
+    let (_, rules) = json(&["explain", "--format", "json", "PSG203"]);
+    assert_eq!(rules[0]["name"], "destructive-database-command");
+}
+
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = run(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        for command in ["serve", "check", "inject", "audit", "eject", "explain", "demo", "policy"] {
+            assert!(ran.out.contains(command), "{shell} knows no {command}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help_and_the_version_is_known() {
+    let version = format!("prefect-guard {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["--version"]).out, version);
+    let help = run(&["--help"]).out;
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = listed
+        .filter(|line| !line.starts_with("    "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() >= 9, "{commands:?}");
+    for command in commands {
+        let ran = run(&[command, "--help"]);
+        assert!(ran.code == 0 && ran.out.contains("Usage: prefect-guard"), "{command}");
+    }
+    assert_eq!(run(&[]).code, 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = guard()
+        .args(["explain", "--format", "markdown"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn audit_and_eject_say_when_there_is_no_cluster() {
+    for command in ["audit", "eject"] {
+        let mut guard = guard();
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("kubeconfig");
+        let output = guard.args([command, "--kubeconfig"]).arg(&missing).output().unwrap();
+        let ran = read(output);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains("cannot read the kubeconfig"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn the_demo_holds_what_it_promises() {
+    let ran = run(&["demo", "--once"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    for text in ["+       initContainers:", "prefect-guard-migrate", "PSG101", "PSG103", "PSG203", "5 of 5"] {
+        assert!(ran.out.contains(text), "{text} is not in\n{}", ran.out);
+    }
+    assert!(!ran.out.contains("NOT AS IT SHOULD BE") && !ran.out.contains('\x1b'), "{}", ran.out);
+}
+
+#[test]
+fn the_demo_goes_on_serving_until_it_is_told_to_end() {
+    use std::io::{BufRead, BufReader};
+    let mut child = guard().arg("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let curl = lines
+        .map(Result::unwrap)
+        .find(|line| line.trim_start().starts_with("curl "))
+        .expect("a command to try");
+    let words: Vec<&str> = curl.split_whitespace().collect();
+    let ca = words[words.iter().position(|word| *word == "--cacert").unwrap() + 1];
+    assert!(Path::new(ca).is_file());
+    let tried = Command::new("sh").args(["-c", &curl]).output().unwrap();
+    assert!(String::from_utf8_lossy(&tried.stdout).contains("\"allowed\":true"), "{tried:?}");
+    Command::new("kill").args(["-INT", &child.id().to_string()]).assert().success();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!Path::new(ca).exists(), "the folder is gone");
+}
