@@ -40,6 +40,17 @@ def test_newer_schema(migrated, start, prefect):
     assert "Can't locate revision identified by" in strict.output()
 
 
+def test_schema_of_another(database, start):
+    """Another product's `alembic_version` is not taken for a newer schema of Prefect's."""
+    database.execute(
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('of_airflow')",
+    )
+    process = start(guarded(), database.url())
+    assert process.wait() == 1
+    assert "Can't locate revision identified by 'of_airflow'" in process.output()
+
+
 def test_at_head(migrated, start, note):
     """The schema is what the image needs: exit 0 without a start of the command."""
     again = start(guarded(), migrated.url())

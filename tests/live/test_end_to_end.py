@@ -228,7 +228,6 @@ def test_many_pods_unlocked(guard, postgres, pod, note, count, rounds):
     for _ in range(rounds):
         cluster = secret(postgres.create_database().url())
         results, _ = at_once([pod(stored, cluster) for _ in range(count)])
-        assert any(results)
         failed += results.count(False)
     note(f"{failed} of {rounds * count} fail")
     assert failed, "the race has gone: is the lock still wanted?"
