@@ -25,6 +25,8 @@ SETTINGS = """SELECT set_config(name, wanted, true) FROM pg_settings JOIN (VALUE
     ('tcp_keepalives_count', '3'), ('application_name', 'prefect-guard migration')
     ) AS wish (key, wanted) ON name = key"""
 
+TABLE = "SELECT 1 WHERE to_regclass('{}') IS NOT NULL"
+
 
 def say(text):
     print("prefect-guard:", text, file=sys.stderr, flush=True)
@@ -65,14 +67,16 @@ async def migrate(on_newer_schema, command):
     pool = (await prefect.engine()).sync_engine.pool
     db = (await greenlet_spawn(pool._creator)).driver_connection
     for second in range(sys.maxsize):
-        made = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
-        schema = "SELECT version_num FROM alembic_version"
-        schema = await rows(db, schema) if await rows(db, made) else []
+        schema = []
+        if await rows(db, TABLE.format("alembic_version")):
+            schema = await rows(db, "SELECT version_num FROM alembic_version")
         at = f"the schema is at {' '.join(schema)}"
         if schema and set(schema) == set(scripts.get_heads()):
             return say(f"{at}, as Prefect {version} needs it")
         if on_newer_schema == "continue" and not known.issuperset(schema):
-            return say(f"{at}, newer than Prefect {version}: nothing to migrate")
+            # Another product's alembic_version is no newer schema of Prefect's.
+            if await rows(db, TABLE.format("flow_run")):
+                return say(f"{at}, newer than Prefect {version}: nothing to migrate")
         await db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         if await rows(db, f"SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK})"):
             break

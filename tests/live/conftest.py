@@ -26,6 +26,16 @@ def database(postgres):
     return postgres.create_database()
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres, tmp_path_factory):
+    """A database that the newest Prefect has migrated; tests must leave it as it is."""
+    database = postgres.create_database()
+    home = tmp_path_factory.mktemp("home")
+    env = migration.environment(migration.NEWEST, home, database.url())
+    assert migration.Process(migration.UPGRADE, env, home / "log").wait() == 0
+    return database
+
+
 def bouncer(tmp_path_factory, postgres, mode):
     directory = tmp_path_factory.mktemp("pgbouncer")
     directory.chmod(0o755)

@@ -6,6 +6,7 @@ import json
 import os
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
@@ -51,7 +52,7 @@ class Guard:
         command = [
             binary(), "serve", "--tls-ephemeral", "--ca-out", self.ca,
             "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-            "--log-format", "json",
+            "--log-format", "json", "--drain", "0s",
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -108,8 +109,12 @@ class Guard:
             json.dumps(review).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(call, timeout=10, context=self.tls) as answer:
-            response = json.load(answer)["response"]
+        try:
+            with urllib.request.urlopen(call, timeout=10, context=self.tls) as answer:
+                response = json.load(answer)["response"]
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            raise AssertionError(f"{path} answers {error.code}: {text}") from error
         assert response["uid"] == request["uid"]
         return response
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from services import CANARY
+from services import CANARY, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = (ROOT / "src/patch/migrate.py").read_text()
@@ -95,3 +95,4 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+        until(lambda: not self.members(), 10, "the container's processes are gone")

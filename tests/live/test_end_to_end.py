@@ -136,18 +136,6 @@ def at_once(pods):
     return results, time.monotonic() - begun
 
 
-@pytest.fixture(scope="module")
-def migrated(postgres, tmp_path_factory):
-    """A database that the newest Prefect has migrated, which tests only look at."""
-    from migration import UPGRADE, Process, environment
-
-    database = postgres.create_database()
-    home = tmp_path_factory.mktemp("home")
-    env = environment(NEWEST, home, database.url())
-    assert Process(UPGRADE, env, home / "log").wait() == 0
-    return database
-
-
 def test_symptom_of_an_api(database, pod):
     """Without us, an API that does not migrate on start stops: a relation does not exist."""
     server = pod(api(free_port()), secret(database.url())).start()
@@ -180,8 +168,8 @@ def test_cure_of_an_api(guard, database, pod, start, note):
     status, flow = call(port, "/flows/", {"name": "made-by-hand"})
     assert status == 201
     state = {"type": "SCHEDULED"}
-    status, run = call(port, "/flow_runs/", {"flow_id": flow["id"], "state": state})
-    assert status == 201
+    body = {"flow_id": flow["id"], "state": state}
+    assert call(port, "/flow_runs/", body)[0] == 201
     flow = start(("python", "-c", FLOW), PREFECT_API_URL=f"http://{HOST}:{port}/api")
     assert flow.wait(60) == 0, flow.output()
     states = {r["state_type"] for r in call(port, "/flow_runs/filter", {})[1]}
@@ -231,18 +219,17 @@ def test_many_pods(guard, postgres, pod, note, count):
     note(f"{5 * count} of {5 * count} exit 0; slowest round {slowest:.1f} s")
 
 
-@pytest.mark.parametrize("count", [4, 8])
-def test_many_pods_unlocked(guard, postgres, pod, note, count):
-    """The same without the lock, two rounds, for comparison: most fail."""
+@pytest.mark.parametrize(("count", "rounds"), [(4, 2), (8, 1)])
+def test_many_pods_unlocked(guard, postgres, pod, note, count, rounds):
+    """The same without the lock, fewer rounds, for comparison: most fail."""
     stored = guard.admit(api(4200, annotations={SERIALIZE: "never"}))
     assert "-c" not in [*inits(stored)[0]["command"], *inits(stored)[0]["args"]]
     failed = 0
-    for _ in range(2):
+    for _ in range(rounds):
         cluster = secret(postgres.create_database().url())
         results, _ = at_once([pod(stored, cluster) for _ in range(count)])
-        assert any(results)
         failed += results.count(False)
-    note(f"{failed} of {2 * count} fail")
+    note(f"{failed} of {rounds * count} fail")
     assert failed, "the race has gone: is the lock still wanted?"
 
 
