@@ -2,6 +2,8 @@
 //!
 //! `helm` is looked for in `PREFECT_GUARD_HELM`, `target/live/bin` and `PATH`; a missing one fails these tests.
 
+#[path = "chart/documents.rs"]
+mod documents;
 #[path = "chart/filter.rs"]
 mod filter;
 #[path = "chart/helm.rs"]

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use cel::{Context, Program, Value as Cel};
+use prefect_guard::admission::Request;
+use prefect_guard::decision::{Door, decide};
+use prefect_guard::policy::Policy;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::helm::{self, render, webhooks};
@@ -78,6 +82,11 @@ fn create(object: &Value) -> Value {
         "resource": {"group": "apps", "version": "v1", "resource": format!("{}s", object["kind"].as_str().unwrap_or("X").to_lowercase())},
         "object": object,
     })
+}
+
+/// Whether creating this Deployment would reach the guard.
+pub(crate) fn reaches_us(object: &Value) -> bool {
+    servers().evaluate(&create(object)) == Ok(Outcome::Sent)
 }
 
 fn deployment(pod: &Value) -> Value {
@@ -219,6 +228,8 @@ fn hand_written_workloads_are_sent_or_spared() {
         json!({"image": "corp/base:1", "command": ["python", "-m", "prefect", "server", "services", "start"]}),
         json!({"image": "prefecthq/prefect:2.4", "args": ["prefect", "orion", "start"]}),
         json!({"image": "prefecthq/prefect:3", "args": ["prefect", "$(ROLE)", "start"], "env": [{"name": "ROLE", "value": "server"}]}),
+        json!({"image": "corp/base:1", "args": ["$(BIN)", "$(ROLE)", "start"], "env": [{"name": "BIN", "value": "prefect"}, {"name": "ROLE", "value": "server"}]}),
+        json!({"image": "corp/base:1", "args": ["sh", "-c", "exec $RUN"], "env": [{"name": "RUN", "value": "prefect server start"}]}),
         json!({"image": "prefecthq/prefect:3", "command": ["/start.sh"]}),
         json!({"image": "localhost:5000/prefect-core@sha256:00"}),
         json!({"name": "prefect-server", "image": "corp/base:1"}),
@@ -317,6 +328,12 @@ fn jobs_reach_us_only_with_the_database_in_their_command() {
     assert_eq!(filter.evaluate(&update), Ok(Outcome::Spared("template-changed".into())));
 }
 
+/// Few cases, since each compiles a hundred regular expressions; `PROPTEST_CASES` asks for more.
+fn runner(cases: u32) -> TestRunner {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    TestRunner::new(ProptestConfig::with_cases(asked.unwrap_or(cases)))
+}
+
 /// A value, or nothing, or null: what an author may leave of a field.
 fn maybe(value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Option<Value>> {
     prop_oneof![3 => value.prop_map(Some), 1 => Just(Some(Value::Null)), 1 => Just(None)].boxed()
@@ -401,7 +418,7 @@ fn any_request() -> BoxedStrategy<Value> {
 #[test]
 fn no_expression_ever_errs() {
     let all = [servers(), jobs(), custom()];
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(400));
+    let mut runner = runner(80);
     let outcome = runner.run(&any_request(), |request| {
         for filter in &all {
             prop_assert!(filter.evaluate(&request).is_ok(), "{:?}", filter.evaluate(&request));
@@ -414,7 +431,7 @@ fn no_expression_ever_errs() {
 #[test]
 fn unchanged_terminating_and_bare_objects_are_spared() {
     let filter = servers();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
+    let mut runner = runner(60);
     let outcome = runner.run(&any_request(), |mut request| {
         request["object"]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         prop_assert_ne!(filter.evaluate(&request), Ok(Outcome::Sent));
@@ -425,6 +442,84 @@ fn unchanged_terminating_and_bare_objects_are_spared() {
         Ok(())
     });
     outcome.expect("spared");
+}
+
+/// What the library finds in an object that the filter would have kept from it.
+fn missed(filter: &Filter, object: &Value) -> Option<String> {
+    let mut request = create(object);
+    request["uid"] = json!("1");
+    request["kind"] = json!({"group": if object["kind"] == "Job" { "batch" } else { "apps" }, "version": "v1", "kind": object["kind"]});
+    if filter.evaluate(&request).expect("no error") == Outcome::Sent {
+        return None;
+    }
+    let text = request.to_string();
+    let request: Request<'_> = serde_json::from_str(&text).expect("a request");
+    // An object that its kind does not allow is refused by the API server before any webhook.
+    let decision = decide(Door::Validate, &request, &Policy::default()).unwrap_or_default();
+    let denied = decision.denies().then(|| decision.findings[0].rule.id.to_owned());
+    denied.or((decision.servers > 0).then(|| "a server".to_owned()))
+}
+
+/// Words that make servers often, plainly and through what Kubernetes and shells expand.
+fn telling_word() -> BoxedStrategy<Value> {
+    const WORDS: &[&str] = &[
+        "prefect", "server", "start", "services", "orion", "/app/.venv/bin/prefect", "python", "-m", "tini", "--", "sh", "-c",
+        "exec prefect server start", "$(BIN)", "$(ROLE)", "prefect $ROLE start", "$BIN server start", "uvicorn",
+        "prefect.server.api.server:create_app", "database", "reset", "-y", "worker", "/opt/prefect/entrypoint.sh", "/start.sh",
+    ];
+    prop::sample::select(WORDS).prop_map(|word| json!(word)).boxed()
+}
+
+fn telling_container() -> BoxedStrategy<Value> {
+    const IMAGES: &[&str] = &["corp/base:1", "prefecthq/prefect:3.4.20", "corp/flows@sha256:00"];
+    let words = || maybe(prop::collection::vec(telling_word(), 0..5).prop_map(Value::Array));
+    let variable = |name: &'static str, values: &'static [&'static str]| {
+        prop::sample::select(values).prop_map(move |value| json!({"name": name, "value": value})).boxed()
+    };
+    let env = [variable("BIN", &["prefect", "nginx"]), variable("ROLE", &["server", "worker"])];
+    let image = prop::sample::select(IMAGES).prop_map(|image| json!(image));
+    fields(vec![
+        ("name", Just(Some(json!("a"))).boxed()),
+        ("image", image.prop_map(Some).boxed()),
+        ("command", words()),
+        ("args", words()),
+        ("env", maybe(env.prop_map(|variables| json!(variables)))),
+    ])
+}
+
+/// The promise of the filter: whatever the library calls a server, or would refuse, reaches it.
+#[test]
+fn nothing_that_the_library_would_judge_is_filtered_out() {
+    let filter = servers();
+    let mut runner = runner(250);
+    let servers = std::cell::Cell::new(0);
+    let outcome = runner.run(&(telling_container(), any::<bool>()), |(container, init)| {
+        let pod = match init {
+            true => json!({"containers": [{"name": "web", "image": "nginx"}], "initContainers": [container]}),
+            false => json!({"containers": [container]}),
+        };
+        let object = deployment(&pod);
+        servers.set(servers.get() + usize::from(filter.evaluate(&create(&object)) == Ok(Outcome::Sent)));
+        prop_assert_eq!(missed(&filter, &object), None);
+        Ok(())
+    });
+    outcome.expect("nothing is missed");
+    assert!(servers.get() > 25, "only {} of the cases were sent", servers.get());
+}
+
+#[test]
+fn no_job_that_the_library_would_refuse_is_filtered_out() {
+    let filter = jobs();
+    for command in [
+        json!(["prefect", "server", "database", "reset", "-y"]),
+        json!(["sh", "-c", "prefect server database downgrade -y"]),
+        json!(["prefect", "server", "database", "upgrade", "-y"]),
+    ] {
+        let container = json!({"name": "a", "image": "prefecthq/prefect:3.4.20", "command": command});
+        let job = json!({"kind": "Job", "metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [container]}}}});
+        assert_eq!(missed(&filter, &job), None, "{job}");
+        assert_eq!(filter.evaluate(&create(&job)), Ok(Outcome::Sent));
+    }
 }
 
 /// Run with `cargo nextest run --test chart --run-ignored only`, where that folder lies beside the repository.

@@ -33,9 +33,16 @@ has({{ first . }}) && {{ first . }} != null ? {{ first . }} : {{ last . }}
  {{ include "prefect-guard.cel.or" (list "c.args" "[]") }}].exists(l, l.exists(w, w != null && w.matches('{{ . }}')))
 {{- end -}}
 
-{{/* The name of an environment variable of the container `c` matches. */}}
+{{/* (list "name" "…"): the name (or the literal value) of an environment variable of the container `c` matches. */}}
 {{- define "prefect-guard.cel.env" -}}
-({{ include "prefect-guard.cel.or" (list "c.env" "[]") }}).exists(e, e != null && has(e.name) && e.name != null && e.name.matches('{{ . }}'))
+{{- $field := printf "e.%s" (first .) -}}
+({{ include "prefect-guard.cel.or" (list "c.env" "[]") }}).exists(e, e != null && has({{ $field }}) && {{ $field }} != null && {{ $field }}.matches('{{ last . }}'))
+{{- end -}}
+
+{{/* A word of the command line is left for Kubernetes or a shell to expand, and a variable's value matches. */}}
+{{- define "prefect-guard.cel.expanded" -}}
+({{ include "prefect-guard.cel.words" "[$]" }} &&
+{{ include "prefect-guard.cel.env" (list "value" .) }})
 {{- end -}}
 
 {{/* (dict "path" (list "spec" "template") "body" "…"): a container or initContainer `c` satisfies the body. */}}
@@ -62,18 +69,20 @@ object.{{ join "." $annotations }}.exists(k, k.startsWith('prefect-guard.io/')))
 {{- define "prefect-guard.cel.mentionsPrefect" -}}
 {{ include "prefect-guard.cel.names" "(?i)prefect" }} ||
 {{ include "prefect-guard.cel.words" "(?i)prefect" }} ||
-{{ include "prefect-guard.cel.env" "(?i)prefect" }}
+{{ include "prefect-guard.cel.env" (list "name" "(?i)prefect") }} ||
+{{ include "prefect-guard.cel.expanded" "(?i)prefect" }}
 {{- end -}}
 
 {{/*
 What a worker or a flow is not, so that they go on while we are down: a word of the command line or a name speaks of a
-server or a database, or is left for Kubernetes to expand; a database setting of Prefect is in the env; or the image is
-Prefect's and the command line does not say what it starts.
+server or a database, or expands to such a word (as a word: a URL of the server is in the env of every worker); a
+database setting of Prefect is in the env; or the image is Prefect's and the command line does not say what it starts.
 */}}
 {{- define "prefect-guard.cel.mayServe" -}}
-{{ include "prefect-guard.cel.words" "(?i)server|orion|database|[$][(]" }} ||
+{{ include "prefect-guard.cel.words" "(?i)server|orion|database" }} ||
+{{ include "prefect-guard.cel.expanded" "(?i)(^|[^-a-z0-9_./:])(server|orion|database)([^-a-z0-9_./:]|$)|create_app" }} ||
 {{ include "prefect-guard.cel.names" "(?i)server|orion" }} ||
-{{ include "prefect-guard.cel.env" "(?i)^prefect_.*database" }} ||
+{{ include "prefect-guard.cel.env" (list "name" "(?i)^prefect_.*database") }} ||
 (({{ include "prefect-guard.cel.or" (list "c.image" "''") }}).matches('(?i)(^|/)prefect[^/]*$') &&
 !{{ include "prefect-guard.cel.words" "(?i)prefect" }})
 {{- end -}}
