@@ -1,6 +1,8 @@
 //! Shared by the integration tests: recorded reviews, and the oracles that judge our answers.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod generate;
+
 use std::path::{Path, PathBuf};
 
 use kube::core::DynamicObject;
