@@ -3,6 +3,8 @@
 
 pub mod settings;
 
+pub mod generate;
+
 use std::path::{Path, PathBuf};
 
 use kube::core::DynamicObject;
