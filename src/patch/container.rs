@@ -1,9 +1,11 @@
 //! The migration container: built from the server's, so that the migration runs the same Prefect, on the same
 //! database, as the server will.
 
+use std::sync::LazyLock;
+
 use serde_json::value::RawValue;
 
-use super::call::CommandLine;
+use super::call::{CommandLine, SCRIPT};
 use crate::workload::Container;
 
 /// The reserved name of our initContainer.
@@ -98,8 +100,19 @@ impl Writer {
     }
 }
 
+/// The lock script as a JSON string: most of what is written, and always the same.
+static QUOTED_SCRIPT: LazyLock<String> = LazyLock::new(|| quote(SCRIPT));
+
 /// Appends a JSON string.
 pub(super) fn push_quoted(out: &mut String, text: &str) {
+    if text == SCRIPT {
+        out.push_str(&QUOTED_SCRIPT);
+    } else {
+        out.push_str(&quote(text));
+    }
+}
+
+fn quote(text: &str) -> String {
     // Serialising a string to a string cannot fail.
-    out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }

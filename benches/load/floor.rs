@@ -1,0 +1,78 @@
+//! The floor: what the same HTTP and TLS stack costs when nothing is decided. Reads the body, gives back a constant.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// The size of the constant answer to `/mutate`: that of a small patch. `/allow` gives back a bare `allowed: true`.
+const PATCH: usize = 2_800;
+
+/// Serves on a free port of the loopback interface until it is killed.
+pub fn serve(certificate: &Path, key: &Path) -> anyhow::Result<()> {
+    let tls = TlsAcceptor::from(Arc::new(config(certificate, key)?));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        println!("listening {}", listener.local_addr()?);
+        let patch = Bytes::from(constant(PATCH));
+        let allow = Bytes::from(constant(0));
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(connection(tls.clone(), stream, patch.clone(), allow.clone()));
+        }
+    })
+}
+
+fn config(certificate: &Path, key: &Path) -> anyhow::Result<rustls::ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+async fn connection(tls: TlsAcceptor, stream: TcpStream, patch: Bytes, allow: Bytes) {
+    let _ = stream.set_nodelay(true);
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = if request.uri().path() == "/mutate" { patch.clone() } else { allow.clone() };
+        async move {
+            let _ = request.into_body().collect().await;
+            let mut response = Response::new(Full::new(answer));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// An answer that allows, with a patch that makes it `size` bytes long.
+fn constant(size: usize) -> String {
+    let answer = |more: &str| {
+        format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{{"uid":"6f1c2a34-0b5d-4e5f-9a21-3a1de7f0c9d4","allowed":true{more}}}}}"#
+        )
+    };
+    let bare = answer("");
+    match size.checked_sub(bare.len() + 36) {
+        Some(room) => answer(&format!(r#","patch":"{}","patchType":"JSONPatch""#, "A".repeat(room))),
+        None => bare,
+    }
+}

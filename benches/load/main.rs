@@ -1,0 +1,47 @@
+//! The server under load, beside a floor that shares its stack, its certificate and its bodies.
+//!
+//! `cargo bench --bench load` prints the figures, `cargo bench --bench load -- --write` puts them into
+//! `docs/performance.md`. Needs Linux and `h2load` (Debian package `nghttp2-client`). Every figure that is compared
+//! comes from runs that alternate, so that whatever else the machine does meets both.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its result")]
+
+mod floor;
+mod measure;
+mod process;
+mod report;
+mod stress;
+#[path = "../support/mod.rs"]
+mod support;
+mod traffic;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => figures().map(|figures| println!("{figures}")),
+        ["--write"] => figures().and_then(|figures| report::write(&figures)),
+        ["floor", certificate, key] => floor::serve(Path::new(certificate), Path::new(key)),
+        _ => Err(anyhow::anyhow!("load [--write]")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures everything; the tables in Markdown.
+fn figures() -> anyhow::Result<String> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_prefect-guard"));
+    let machine = report::machine()?;
+    eprintln!("decisions");
+    let decisions = measure::decisions()?;
+    eprintln!("start and memory");
+    let process = measure::process(binary)?;
+    let loads = measure::loads(binary)?;
+    Ok([machine, report::decisions(&decisions), report::loads(&loads), report::process(&process)].join("\n"))
+}
