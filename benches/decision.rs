@@ -77,11 +77,13 @@ fn stages(c: &mut Criterion) {
 /// What a container runs.
 fn detection(c: &mut Criterion) {
     let mut group = c.benchmark_group("detection");
-    let script = "set -e; export A=b; until pg_isready; do sleep 1; done && exec prefect server start --host 0.0.0.0";
+    let script =
+        "set -e; export A=b; until pg_isready; do sleep 1; done && exec prefect server start --host 0.0.0.0";
     for (name, argv) in [
         (
             "argv",
-            &["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh", "prefect", "server", "start"] as &[&str],
+            &["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh", "prefect", "server", "start"]
+                as &[&str],
         ),
         ("shell", &["sh", "-c", script]),
     ] {

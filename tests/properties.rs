@@ -12,7 +12,9 @@ use prefect_guard::policy::Policy;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
-use support::generate::{self, CANARY, OURS, any_json, object, object_of, policy, reordered, review, template};
+use support::generate::{
+    self, CANARY, OURS, any_json, object, object_of, policy, reordered, review, template,
+};
 use support::{ask, mutated, patch_of};
 
 fn config() -> ProptestConfig {
@@ -68,7 +70,12 @@ fn without_images(object: &Value) -> (Value, Vec<Value>) {
 fn server_images(object: &Value) -> Vec<Value> {
     let spec = object.pointer(&format!("{}/spec", template_pointer(object))).expect("a pod spec");
     let lists = [&spec["containers"], &spec["initContainers"]];
-    lists.into_iter().filter_map(Value::as_array).flatten().map(|container| container["image"].clone()).collect()
+    lists
+        .into_iter()
+        .filter_map(Value::as_array)
+        .flatten()
+        .map(|container| container["image"].clone())
+        .collect()
 }
 
 /// Everything an answer says, for looking for what it must not say. The patch repeats the author's own object to

@@ -83,7 +83,13 @@ fn sizes() -> ExitCode {
     for case in cases() {
         let body = (case.body)();
         let answer = answer(case.door, &body, &Policy::default());
-        println!("{:<40} {:>9} bytes in {:>7} out, {:?}", case.name, body.len(), answer.body.len(), answer.record.verdict);
+        println!(
+            "{:<40} {:>9} bytes in {:>7} out, {:?}",
+            case.name,
+            body.len(),
+            answer.body.len(),
+            answer.record.verdict
+        );
     }
     println!("{} sizes", SIZES.len());
     ExitCode::SUCCESS
@@ -115,13 +121,19 @@ fn gate(update: bool) -> ExitCode {
             None => ("not recorded".to_owned(), true),
         };
         grown += usize::from(bad && !update);
-        println!("{:<40} {count:>10} {change:>14}{}", case.name, if bad && !update { "  <- too much" } else { "" });
+        println!(
+            "{:<40} {count:>10} {change:>14}{}",
+            case.name,
+            if bad && !update { "  <- too much" } else { "" }
+        );
     }
     if update {
         std::fs::write(record(), table).expect("the record is writable");
     } else if grown > 0 {
         println!("\n{grown} counts grew by more than {:.0} %.", TOLERANCE * 100.0);
-        println!("If that is what it takes, record it with `tests/perf/gate --update` and say why in the commit.");
+        println!(
+            "If that is what it takes, record it with `tests/perf/gate --update` and say why in the commit."
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

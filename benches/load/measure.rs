@@ -43,7 +43,12 @@ pub fn decisions() -> anyhow::Result<Vec<Decided>> {
         ("patched: server, 1 MB", Door::Mutate, created(Whose::Server, HUGE), None),
         ("nothing to do: applied again", Door::Mutate, mutated(&created(Whose::Server, CHART)), None),
         ("patched: new image, with the old object", Door::Mutate, image_bump(Whose::Server, CHART), None),
-        ("validated: server with its migration", Door::Validate, mutated(&created(Whose::Server, CHART)), None),
+        (
+            "validated: server with its migration",
+            Door::Validate,
+            mutated(&created(Whose::Server, CHART)),
+            None,
+        ),
         ("names Prefect, is no server (worker)", Door::Mutate, created(Whose::Worker, CHART), None),
         ("unrelated", Door::Mutate, created(Whose::Unrelated, CHART), Some(5.0)),
         ("unrelated, 1 MB", Door::Mutate, created(Whose::Unrelated, HUGE), None),

@@ -65,7 +65,15 @@ impl Server {
         let started = Instant::now();
         let mut command = Command::new(binary);
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+            ])
             .args(["--max-connections", "1000", "--tls-cert"])
             .arg(identity.certificate())
             .arg("--tls-key")
@@ -113,7 +121,8 @@ impl Server {
 
     fn status(&self, key: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).context("a line of /proc/…/status")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(key)).context("a line of /proc/…/status")?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
     }
 }
@@ -124,7 +133,8 @@ fn start(
     wanted: usize,
     address: impl Fn(&str) -> Option<(String, SocketAddr)>,
 ) -> anyhow::Result<(Child, Vec<(String, SocketAddr)>)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;
     let mut output = BufReader::new(child.stdout.take().context("its output")?);
     let mut found = Vec::new();
     let mut line = String::new();

@@ -26,7 +26,8 @@ pub fn write(figures: &str) -> anyhow::Result<()> {
 /// What kind of machine this is.
 pub fn machine() -> anyhow::Result<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, m)| m);
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, m)| m);
     let cores = std::thread::available_parallelism()?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
     let date = time::OffsetDateTime::now_utc().date();
@@ -122,7 +123,8 @@ pub fn process(process: &Process) -> String {
         ),
         ("release binary".to_owned(), mib(process.binary), "14 MiB", bound(process.binary, 14)),
     ];
-    let mut text = "### Memory, start and size\n\n| what | measured | budget | |\n|---|---:|---:|---|\n".to_owned();
+    let mut text =
+        "### Memory, start and size\n\n| what | measured | budget | |\n|---|---:|---:|---|\n".to_owned();
     for (what, measured, budget, verdict) in rows {
         writeln!(text, "| {what} | {measured} | {budget} | {verdict} |").expect("a string takes everything");
     }

@@ -64,7 +64,13 @@ impl Load<'_> {
         })
     }
 
-    fn h2load(&self, server: &Server, path: &str, requests: u64, log: Option<&Path>) -> anyhow::Result<String> {
+    fn h2load(
+        &self,
+        server: &Server,
+        path: &str,
+        requests: u64,
+        log: Option<&Path>,
+    ) -> anyhow::Result<String> {
         let mut command = Command::new("h2load");
         command.args(["-t", "1", "-m", "1", "-H", "content-type: application/json"]);
         command.args(["-c", &self.connections.to_string(), "-n", &requests.to_string()]);

@@ -126,7 +126,8 @@ fn deployment(whose: Whose, size: Size) -> Value {
     });
     let mut metadata = json!({"name": format!("{word}-server"), "namespace": "data", "labels": labels});
     if size.applied {
-        let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec});
+        let manifest =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec});
         let text = manifest.to_string();
         metadata["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": text});
     }
@@ -179,8 +180,9 @@ fn leading(whose: Whose, word: &str, variables: usize) -> Value {
         "name": format!("{prefix}_SERVER_DATABASE_CONNECTION_URL"),
         "valueFrom": {"secretKeyRef": {"name": format!("{word}-connection"), "key": "connection-string"}},
     });
-    let plain = (1..variables)
-        .map(|n| json!({"name": format!("{prefix}_SERVER_OPTION_{n}"), "value": format!("{word}-option-{n}")}));
+    let plain = (1..variables).map(
+        |n| json!({"name": format!("{prefix}_SERVER_OPTION_{n}"), "value": format!("{word}-option-{n}")}),
+    );
     let env: Vec<Value> = std::iter::once(url).chain(plain).collect();
     container(&format!("{word}-server"), image, (command, args), &env)
 }
@@ -189,7 +191,8 @@ fn sidecar(index: usize) -> Value {
     let env: Vec<Value> = (0..12)
         .map(|n| json!({"name": format!("SIDECAR_OPTION_{n}"), "value": format!("value of option {n}")}))
         .collect();
-    let command = (json!(["/usr/local/bin/sidecar"]), json!(["--listen", format!("127.0.0.1:{}", 9000 + index)]));
+    let command =
+        (json!(["/usr/local/bin/sidecar"]), json!(["--listen", format!("127.0.0.1:{}", 9000 + index)]));
     container(&format!("sidecar-{index}"), "registry.example.com/mesh/sidecar:1.9.2", command, &env)
 }
 

@@ -7,8 +7,14 @@ use serde_json::Value;
 use crate::helm::{only, render};
 use crate::read;
 
-const PAGES: &[&str] =
-    &["docs/install.md", "docs/emergency.md", "docs/uninstall.md", "docs/certificates.md", "docs/alerts.md", "certs/README.md"];
+const PAGES: &[&str] = &[
+    "docs/install.md",
+    "docs/emergency.md",
+    "docs/uninstall.md",
+    "docs/certificates.md",
+    "docs/alerts.md",
+    "certs/README.md",
+];
 
 /// The property of the schema that a dotted value names, if there is one.
 fn property<'s>(schema: &'s Value, path: &str) -> Option<&'s Value> {
@@ -60,7 +66,10 @@ fn every_link_between_the_pages_leads_somewhere() {
 /// GitHub's anchor of a heading: lower case, blanks to dashes, everything else but letters and digits dropped.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
-    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 /// The way out works for the release that the pages install, and the chart says it after every install.
@@ -84,7 +93,9 @@ fn manifests_without_helm_are_those_of_the_chart() {
     for object in &by_hand {
         let twin = rendered
             .iter()
-            .find(|other| other["kind"] == object["kind"] && other["metadata"]["name"] == object["metadata"]["name"])
+            .find(|other| {
+                other["kind"] == object["kind"] && other["metadata"]["name"] == object["metadata"]["name"]
+            })
             .unwrap_or_else(|| panic!("the chart renders no {}", object["metadata"]["name"]));
         assert_eq!(object["spec"], twin["spec"]);
         assert_eq!(object["metadata"]["namespace"], twin["metadata"]["namespace"]);
@@ -97,15 +108,28 @@ fn manifests_without_helm_are_those_of_the_chart() {
 #[test]
 fn the_commands_for_development_make_a_certificate_that_verifies() {
     let text = read("certs/README.md");
-    let block = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of commands");
-    let commands: String = block.lines().filter(|line| !line.starts_with("prefect-guard ")).map(|line| format!("{line}\n")).collect();
+    let block =
+        text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of commands");
+    let commands: String = block
+        .lines()
+        .filter(|line| !line.starts_with("prefect-guard "))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let folder = tempfile::tempdir().expect("a folder");
     let certs = folder.path().join("certs");
     std::fs::create_dir(&certs).expect("a folder");
     std::fs::copy(crate::repository("certs/openssl.cnf"), certs.join("openssl.cnf")).expect("a copy");
-    let output = Command::new("bash").args(["-euc", &commands]).current_dir(folder.path()).output().expect("bash runs");
+    let output = Command::new("bash")
+        .args(["-euc", &commands])
+        .current_dir(folder.path())
+        .output()
+        .expect("bash runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("tls.crt: OK"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && said.contains("tls.crt: OK"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let names = Command::new("openssl")
         .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
         .arg(certs.join("tls.crt"))
@@ -120,7 +144,8 @@ fn the_example_of_the_install_page_is_refused() {
     use prefect_guard::decision::Door;
     use prefect_guard::policy::Policy;
     let page = read("docs/install.md");
-    let manifest = page.split("<<'YAML'\n").nth(1).and_then(|rest| rest.split("\nYAML").next()).expect("a manifest");
+    let manifest =
+        page.split("<<'YAML'\n").nth(1).and_then(|rest| rest.split("\nYAML").next()).expect("a manifest");
     let object: Value = serde_saphyr::from_str(manifest).expect("YAML");
     let review = serde_json::json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
         "uid": "1", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "name": "prefect-server",

@@ -463,9 +463,31 @@ fn missed(filter: &Filter, object: &Value) -> Option<String> {
 /// Words that make servers often, plainly and through what Kubernetes and shells expand.
 fn telling_word() -> BoxedStrategy<Value> {
     const WORDS: &[&str] = &[
-        "prefect", "server", "start", "services", "orion", "/app/.venv/bin/prefect", "python", "-m", "tini", "--", "sh", "-c",
-        "exec prefect server start", "$(BIN)", "$(ROLE)", "prefect $ROLE start", "$BIN server start", "uvicorn",
-        "prefect.server.api.server:create_app", "database", "reset", "-y", "worker", "/opt/prefect/entrypoint.sh", "/start.sh",
+        "prefect",
+        "server",
+        "start",
+        "services",
+        "orion",
+        "/app/.venv/bin/prefect",
+        "python",
+        "-m",
+        "tini",
+        "--",
+        "sh",
+        "-c",
+        "exec prefect server start",
+        "$(BIN)",
+        "$(ROLE)",
+        "prefect $ROLE start",
+        "$BIN server start",
+        "uvicorn",
+        "prefect.server.api.server:create_app",
+        "database",
+        "reset",
+        "-y",
+        "worker",
+        "/opt/prefect/entrypoint.sh",
+        "/start.sh",
     ];
     prop::sample::select(WORDS).prop_map(|word| json!(word)).boxed()
 }

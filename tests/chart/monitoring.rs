@@ -18,7 +18,12 @@ fn ours() -> BTreeMap<String, BTreeSet<String>> {
     let log = Log::new(Format::Text, tracing::Level::ERROR, std::io::sink()).expect("a log");
     let metrics = Metrics::new(&log);
     let rule = prefect_guard::rules::REGISTER[0].rule;
-    let record = Record { rules: vec![(rule, Severity::Deny)], edits: vec!["inject"], exempted: vec![rule], ..Record::default() };
+    let record = Record {
+        rules: vec![(rule, Severity::Deny)],
+        edits: vec!["inject"],
+        exempted: vec![rule],
+        ..Record::default()
+    };
     metrics.decided(Door::Validate, &record, std::time::Duration::from_micros(20));
     metrics.request_refused("method");
     metrics.connection_refused("idle");
@@ -27,7 +32,8 @@ fn ours() -> BTreeMap<String, BTreeSet<String>> {
     let text = metrics.render();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().expect("a name");
-        let labels = line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(labels, _)| labels);
+        let labels =
+            line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(labels, _)| labels);
         let labels = labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
         all.entry(name.to_owned()).or_default().extend(labels);
     }
@@ -36,8 +42,14 @@ fn ours() -> BTreeMap<String, BTreeSet<String>> {
 
 /// What the API server exports, with its labels (`pkg/admission/metrics/metrics.go` of k8s.io/apiserver 1.36).
 const API_SERVER: &[(&str, &[&str])] = &[
-    ("apiserver_admission_webhook_admission_duration_seconds_bucket", &["name", "type", "operation", "rejected", "le"]),
-    ("apiserver_admission_webhook_rejection_count", &["name", "type", "operation", "error_type", "rejection_code"]),
+    (
+        "apiserver_admission_webhook_admission_duration_seconds_bucket",
+        &["name", "type", "operation", "rejected", "le"],
+    ),
+    (
+        "apiserver_admission_webhook_rejection_count",
+        &["name", "type", "operation", "error_type", "rejection_code"],
+    ),
     ("apiserver_admission_webhook_fail_open_count", &["name", "type"]),
     ("apiserver_admission_webhook_request_total", &["name", "type", "operation", "code", "rejected"]),
     ("apiserver_admission_match_condition_exclusions_total", &["name", "kind", "type", "operation"]),
@@ -54,7 +66,20 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
 
 /// The words of PromQL in use here.
 const WORDS: &[&str] = &[
-    "absent", "and", "by", "count", "histogram_quantile", "increase", "max", "min", "on", "or", "rate", "sum", "time", "vector",
+    "absent",
+    "and",
+    "by",
+    "count",
+    "histogram_quantile",
+    "increase",
+    "max",
+    "min",
+    "on",
+    "or",
+    "rate",
+    "sum",
+    "time",
+    "vector",
 ];
 
 fn alerts() -> Vec<Value> {
@@ -139,7 +164,10 @@ fn queries_name_only_metrics_and_labels_that_exist() {
     for query in &queries {
         let Named { words, labels } = named(query);
         let metrics: Vec<&String> = words.iter().filter(|word| !WORDS.contains(&word.as_str())).collect();
-        assert!(!metrics.is_empty() && metrics.iter().all(|metric| known.contains_key(*metric)), "{metrics:?} in: {query}");
+        assert!(
+            !metrics.is_empty() && metrics.iter().all(|metric| known.contains_key(*metric)),
+            "{metrics:?} in: {query}"
+        );
         // What every scrape adds.
         let scraped = ["instance", "job", "namespace"];
         let labels = labels.iter().filter(|label| !scraped.contains(&label.as_str()));
@@ -154,7 +182,8 @@ fn queries_name_only_metrics_and_labels_that_exist() {
 fn every_metric_of_ours_is_asked_for() {
     let asked: BTreeSet<String> = queries().iter().flat_map(|query| named(query).words).collect();
     for metric in ours().into_keys().filter(|name| name.starts_with("prefect_guard_")) {
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end)).unwrap_or(&metric);
+        let family =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end)).unwrap_or(&metric);
         assert!(asked.iter().any(|word| word.starts_with(family)), "{metric}");
     }
 }

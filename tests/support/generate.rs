@@ -35,7 +35,11 @@ const SERVERS: [&[&str]; 17] = [
     &["env", "TOKEN=hunter2-canary", "prefect", "server", "start"],
     &["sh", "-c", "exec prefect server start --password hunter2-canary"],
     &["sh", "-c", "export X=hunter2-canary; prefect server database upgrade -y && prefect server start"],
-    &["sh", "-c", "export PREFECT_API_DATABASE_CONNECTION_URL=postgresql://u:hunter2-canary@h/d; prefect server start"],
+    &[
+        "sh",
+        "-c",
+        "export PREFECT_API_DATABASE_CONNECTION_URL=postgresql://u:hunter2-canary@h/d; prefect server start",
+    ],
     &["uvicorn", "--factory", "prefect.server.api.server:create_app"],
     &["python", "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"],
     &["prefect", "server", "services", "start"],
@@ -119,11 +123,13 @@ pub fn variable() -> impl Strategy<Value = Value> {
         json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}),
         json!({"fileKeyRef": {"path": "x", "key": "hunter2-canary", "volumeName": "v"}}),
     ]);
-    (select(&NAMES[..]), 0..8u8, select(&VALUES[..]), source).prop_map(|(name, form, value, source)| match form {
-        0 => json!({"name": name}),
-        1 => json!({"name": name, "value": null}),
-        2 | 3 => json!({"name": name, "valueFrom": source}),
-        _ => json!({"name": name, "value": value}),
+    (select(&NAMES[..]), 0..8u8, select(&VALUES[..]), source).prop_map(|(name, form, value, source)| {
+        match form {
+            0 => json!({"name": name}),
+            1 => json!({"name": name, "value": null}),
+            2 | 3 => json!({"name": name, "valueFrom": source}),
+            _ => json!({"name": name, "value": value}),
+        }
     })
 }
 
@@ -135,7 +141,10 @@ fn container(argvs: &'static [&'static [&'static str]]) -> impl Strategy<Value =
         json!({"limits": {"memory": "1Gi", "cpu": 1}, "claims": [{"name": "hunter2-canary"}]}),
     ]);
     let mounts = vec(select(vec!["data", "tmp", "gone"]), 0..3).prop_map(|names| {
-        names.into_iter().map(|name| json!({"name": name, "mountPath": format!("/{name}")})).collect::<Value>()
+        names
+            .into_iter()
+            .map(|name| json!({"name": name, "mountPath": format!("/{name}")}))
+            .collect::<Value>()
     });
     let extras = (0..64u8, option::of(resources), mounts);
     (select(argvs), any::<Index>(), select(&IMAGES[..]), vec(variable(), 0..6), extras).prop_map(
@@ -308,7 +317,8 @@ pub fn object() -> impl Strategy<Value = Value> {
 
 /// The review of creating `object`, or of updating `old` to it.
 pub fn review(object: &Value, old: Option<&Value>) -> Vec<u8> {
-    let (group, version) = object["apiVersion"].as_str().and_then(|v| v.split_once('/')).expect("group/version");
+    let (group, version) =
+        object["apiVersion"].as_str().and_then(|v| v.split_once('/')).expect("group/version");
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
@@ -368,9 +378,34 @@ pub fn reordered(value: &Value) -> Value {
 /// Any JSON at all, a few levels deep.
 pub fn any_json() -> impl Strategy<Value = Value> {
     let key = select(vec![
-        "spec", "template", "metadata", "containers", "initContainers", "env", "name", "value", "valueFrom", "command",
-        "args", "annotations", "image", "resources", "volumes", "replicas", "strategy", "ownerReferences", "request",
-        "object", "oldObject", "kind", "uid", "operation", "apiVersion", "deletionTimestamp", "secretKeyRef", "é`\n",
+        "spec",
+        "template",
+        "metadata",
+        "containers",
+        "initContainers",
+        "env",
+        "name",
+        "value",
+        "valueFrom",
+        "command",
+        "args",
+        "annotations",
+        "image",
+        "resources",
+        "volumes",
+        "replicas",
+        "strategy",
+        "ownerReferences",
+        "request",
+        "object",
+        "oldObject",
+        "kind",
+        "uid",
+        "operation",
+        "apiVersion",
+        "deletionTimestamp",
+        "secretKeyRef",
+        "é`\n",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
