@@ -49,6 +49,12 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
+    if how == Judge::AsWritten {
+        // Where the mutating webhook does not run, "apply again" would lead nowhere.
+        for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {
+            finding.help = "run `prefect-guard inject` over the manifest".to_owned();
+        }
+    }
     if validation.silent {
         // In audit mode a cluster says nothing of this to anybody; whoever asks here wants to know.
         findings.iter_mut().for_each(|finding| finding.severity = Severity::Warn);
