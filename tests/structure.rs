@@ -174,13 +174,12 @@ fn the_register_and_the_disk_agree() {
 }
 
 #[test]
-fn every_rule_has_a_page_that_says_what_to_do() {
+fn every_rule_has_a_page() {
     for entry in REGISTER {
         let rule = entry.rule;
         let head = format!("# {} {}\n\n", rule.id, rule.name);
         assert!(rule.page.starts_with(&head), "{} begins with another heading", rule.id);
         assert!(rule.page.lines().count() >= 8, "the page of {} says too little", rule.id);
-        assert!(rule.page.contains("## What to do"), "the page of {} has no `## What to do`", rule.id);
         let fences = rule.page.lines().filter(|line| line.trim_start().starts_with("```")).count();
         assert_eq!(fences % 2, 0, "a code block of {} is not closed", rule.id);
         assert!(!rule.summary.ends_with('.') && !rule.summary.is_empty(), "{}", rule.id);
