@@ -15,6 +15,7 @@ pub mod inject;
 mod judge;
 pub mod policy;
 mod progress;
+pub mod reference;
 mod report;
 pub mod serve;
 

@@ -1,0 +1,110 @@
+//! Reference pages that are made from the code: the policy file and the command line.
+
+use clap::Command;
+use serde_json::Value;
+
+use crate::policy::Policy;
+use crate::workload::annotations::{KEYS, PREFIX};
+
+/// The policy reference, as `docs/policy.md` holds it.
+pub fn policy() -> String {
+    let schema = Policy::schema();
+    let mut text = String::from(
+        "# The policy file\n\nGenerated from the schema; do not edit. The schema itself is \
+         [policy.schema.json](policy.schema.json), or `prefect-guard policy schema`; examples are in \
+         [policies.md](policies.md).\n\n\
+         A policy is optional: without one, every rule has its own level and nothing else is changed. Unknown keys \
+         are refused with their line; `prefect-guard policy check FILE` says so before a rollout does.\n\n\
+         | key | values | |\n|---|---|---|\n",
+    );
+    rows(&schema, &schema, "", &mut text);
+    text.push_str(
+        "\nRules are named by name or id; [rules.md](rules.md) lists them. In YAML 1.1 a bare `off` is a boolean; \
+         it is read as the level all the same, and `\"off\"` is clearer.\n\n\
+         ## Annotations\n\nRead from the pod template alone. A `prefect-guard.io/` key or value that is not here is \
+         PSG903.\n\n| annotation | values |\n|---|---|\n",
+    );
+    for (key, values) in KEYS {
+        text.push_str(&format!("| `{PREFIX}{key}` | {} |\n", values.replace('|', "\\|")));
+    }
+    text
+}
+
+/// One row for each key, with the keys below it.
+fn rows(root: &Value, schema: &Value, prefix: &str, text: &mut String) {
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{prefix}{key}");
+        let inner = resolve(root, property);
+        let says =
+            property["description"].as_str().or_else(|| inner["description"].as_str()).unwrap_or_default();
+        let says = says.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        text.push_str(&format!("| `{path}` | {} | {says} |\n", values(root, inner)));
+        match key.as_str() {
+            // Its properties are the names of all rules.
+            "rules" => {}
+            "namespaces" => {
+                rows(root, resolve(root, &inner["additionalProperties"]), &format!("{path}.NAME."), text)
+            }
+            "kinds" => rows(root, resolve(root, &inner["items"]), &format!("{path}[]."), text),
+            _ => rows(root, inner, &format!("{path}."), text),
+        }
+    }
+}
+
+/// Follows a reference, and an alternative with null to what it is when it is given.
+fn resolve<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    if let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        return root.pointer(pointer).map_or(schema, |found| resolve(root, found));
+    }
+    match schema["anyOf"].as_array() {
+        Some(all) => all.iter().find(|one| one["type"] != "null").map_or(schema, |one| resolve(root, one)),
+        None => schema,
+    }
+}
+
+fn values(root: &Value, schema: &Value) -> String {
+    let quoted = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if let Some(all) = schema["oneOf"].as_array() {
+        let names: Vec<String> = all.iter().map(|one| format!("`{}`", quoted(&one["const"]))).collect();
+        return names.join(", ");
+    }
+    if let Some(all) = schema["enum"].as_array() {
+        let names: Vec<String> =
+            all.iter().filter(|one| one.is_string()).map(|one| format!("`{}`", quoted(one))).collect();
+        return names.join(", ");
+    }
+    let kind = match &schema["type"] {
+        Value::Array(all) => all.iter().find(|one| *one != "null").map(quoted).unwrap_or_default(),
+        kind => quoted(kind),
+    };
+    match kind.as_str() {
+        "array" if resolve(root, &schema["items"])["enum"].is_array() => "list of rules".to_owned(),
+        "array" => "list".to_owned(),
+        "boolean" => "`true`, `false`".to_owned(),
+        "object" if schema["properties"]["PSG203"].is_object() => "rule: `deny`, `warn`, `off`".to_owned(),
+        "object" => "map".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The command line reference, as `docs/command-line.md` holds it.
+pub fn command_line() -> String {
+    let mut text = String::from("# Command line\n\nGenerated from the program; do not edit.\n");
+    let mut root = super::definition().term_width(100);
+    root.build();
+    page(&root, "prefect-guard", &mut text);
+    text
+}
+
+fn page(command: &Command, name: &str, text: &mut String) {
+    let help = command.clone().color(clap::ColorChoice::Never).render_long_help().to_string();
+    text.push_str(&format!("\n## {name}\n\n```text\n"));
+    for line in help.trim_end().lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push_str("```\n");
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+        page(inner, &format!("{name} {}", inner.get_name()), text);
+    }
+}

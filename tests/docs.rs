@@ -1,0 +1,145 @@
+//! Runs the commands of the documentation.
+//!
+//! Every block that begins with ```sh is run, line by line as it stands, in a folder with the manifests that the
+//! pages speak of; it must end with 0, or with the code that `<!-- exit N -->` before it says. A block that cannot be
+//! run here says why: `<!-- not run: … -->`. A block that calls `kubectl`, `helm` or another tool that would act on a
+//! cluster is never run: whoever runs the tests may have one. Blocks of other kinds are no commands.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> = fs::read_dir(root().join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect();
+    pages.push(root().join("README.md"));
+    pages.sort();
+    pages
+}
+
+/// Programs that act on a cluster, an image store or a repository.
+const TOOLS: &[&str] =
+    &["kubectl", "helm", "kind", "k3d", "docker", "flux", "argocd", "kustomize", "git", "openssl", "curl"];
+
+/// Whether a script calls one of them, at the start of a command or behind a pipe.
+fn calls_a_tool(script: &str) -> bool {
+    let commands = script.split(['\n', '|', ';', '&', '(', '`']);
+    commands.filter_map(|command| command.split_whitespace().next()).any(|first| TOOLS.contains(&first))
+}
+
+struct Block {
+    line: usize,
+    script: String,
+    exit: i32,
+    skipped: Option<String>,
+}
+
+/// The ```sh blocks of a page, with what the comment right before each says.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().enumerate();
+    let mut said = String::new();
+    while let Some((number, line)) = lines.next() {
+        let bare = line.trim_start();
+        if bare.starts_with("```") {
+            let script: Vec<&str> = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| !line.trim_start().starts_with("```"))
+                .collect();
+            if bare == "```sh" {
+                let between = |open: &str| said.strip_prefix(open).and_then(|rest| rest.strip_suffix(" -->"));
+                found.push(Block {
+                    line: number + 1,
+                    script: script.join("\n"),
+                    exit: between("<!-- exit ").map_or(0, |code| code.parse().unwrap()),
+                    skipped: between("<!-- not run: ").map(str::to_owned),
+                });
+            }
+            said.clear();
+        } else if !bare.is_empty() {
+            said = bare.to_owned();
+        }
+    }
+    found
+}
+
+/// A folder as a reader has it after following the README: a clone with the manifests of the examples, and a `cargo`
+/// that uses the program built for this test in place of building another one.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("bin")).unwrap();
+    fs::create_dir_all(at("deploy")).unwrap();
+    let guard = env!("CARGO_BIN_EXE_prefect-guard");
+    let cargo = format!(
+        "#!/bin/sh\nwhile [ $# -gt 0 ] && [ \"$1\" != -- ]; do [ \"$1\" = install ] && exit 0; shift; done\nshift\nexec {guard} \"$@\"\n"
+    );
+    fs::write(at("bin/cargo"), cargo).unwrap();
+    fs::set_permissions(at("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(guard, at("bin/prefect-guard")).unwrap();
+    for name in ["server.yaml", "reset.yaml", "list.json"] {
+        fs::copy(root().join("tests/fixtures/cli").join(name), at(name)).unwrap();
+    }
+    fs::copy(at("server.yaml"), at("deploy/server.yaml")).unwrap();
+    folder
+}
+
+#[test]
+fn the_commands_in_the_documentation_run() {
+    let mut ran = 0;
+    let mut broken = Vec::new();
+    for page in pages() {
+        let workplace = workplace();
+        let path = format!("{}/bin:{}", workplace.path().display(), std::env::var("PATH").unwrap());
+        let started = Instant::now();
+        let mut refused = false;
+        let name = page.strip_prefix(root()).unwrap().display().to_string();
+        for block in blocks(&fs::read_to_string(&page).unwrap()) {
+            if let Some(why) = &block.skipped {
+                assert!(why.len() >= 10, "{name}:{}: say why it is not run", block.line);
+                continue;
+            }
+            if calls_a_tool(&block.script) {
+                continue;
+            }
+            let output = Command::new("bash")
+                .args(["-e", "-o", "pipefail", "-c", &block.script])
+                .current_dir(workplace.path())
+                .env_clear()
+                .env("PATH", &path)
+                .env("HOME", workplace.path())
+                .env("KUBECONFIG", "/nonexistent")
+                .output()
+                .unwrap();
+            ran += 1;
+            if output.status.code() != Some(block.exit) {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                broken.push(format!(
+                    "{name}:{}: ended with {:?}, not {}\n{}\n{}{}",
+                    block.line,
+                    output.status.code(),
+                    block.exit,
+                    block.script,
+                    text(&output.stdout),
+                    text(&output.stderr)
+                ));
+            }
+            if block.exit == 1 && !refused {
+                refused = true;
+                println!("{name}: the first refused manifest after {:.1} s", started.elapsed().as_secs_f32());
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+    assert!(ran >= 10, "only {ran} blocks were run");
+}
