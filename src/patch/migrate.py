@@ -24,7 +24,6 @@ SETTINGS = """SELECT set_config(name, wanted, true) FROM pg_settings JOIN (VALUE
     ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
     ('tcp_keepalives_count', '3'), ('application_name', 'prefect-guard migration')
     ) AS wish (key, wanted) ON name = key"""
-
 TABLE = "SELECT 1 WHERE to_regclass('{}') IS NOT NULL"
 
 
@@ -57,8 +56,8 @@ async def migrate(on_newer_schema, command):
 
     prefect = provide_database_interface()
     if prefect.database_config.connection_url.startswith("sqlite"):
-        say("no setting of a PostgreSQL URL reaches Prefect: it would migrate a SQLite")
-        say("file in this container; see PREFECT_SERVER_DATABASE_CONNECTION_URL")
+        say("no setting of a PostgreSQL URL reaches Prefect, it would use a SQLite file: "
+            "see PREFECT_SERVER_DATABASE_CONNECTION_URL")  # fmt: skip
         sys.exit(1)
     place = prefect.orm.versions_dir
     scripts = ScriptDirectory(str(place), version_locations=[str(place)])
@@ -73,10 +72,12 @@ async def migrate(on_newer_schema, command):
         at = f"the schema is at {' '.join(schema)}"
         if schema and set(schema) == set(scripts.get_heads()):
             return say(f"{at}, as Prefect {version} needs it")
-        if on_newer_schema == "continue" and not known.issuperset(schema):
-            # Another product's alembic_version is no newer schema of Prefect's.
-            if await rows(db, TABLE.format("flow_run")):
-                return say(f"{at}, newer than Prefect {version}: nothing to migrate")
+        # Another product's alembic_version is no newer schema of Prefect's.
+        newer = not known.issuperset(schema) and await rows(
+            db, TABLE.format("flow_run")
+        )
+        if newer and on_newer_schema == "continue":
+            return say(f"{at}, newer than Prefect {version}: nothing to migrate")
         await db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         if await rows(db, f"SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK})"):
             break
