@@ -216,7 +216,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("prefect-guard.io/inject", "false"),
         ("prefect-guard.io/inject", "hunter2-canary"),
         ("prefect-guard.io/container", "c1"),
-        ("prefect-guard.io/container", "hunter2-canary"),
+        ("prefect-guard.io/container", "nobody"),
         ("prefect-guard.io/allow", "sync-driver, PSG203,hunter2-canary"),
         ("prefect-guard.io/allow", "missing-migration"),
         ("prefect-guard.io/position", "first"),
