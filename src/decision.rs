@@ -63,7 +63,8 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
     let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
     let located = locate(object.get(), found.clone())?;
     let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
-        Some(old) => Some(locate(old.get(), found)?),
+        // An old object that cannot be read has nothing to say about the new one.
+        Some(old) => locate(old.get(), found).ok(),
         None => None,
     };
     if located.terminating || located.template.is_none() || is_unchanged(&located, before.as_ref()) {
@@ -71,7 +72,6 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
     }
     let kind = || request.kind.kind.0.clone();
     let Some(workload) = located.read(kind())? else { return Ok(Decision::default()) };
-    // An old object that cannot be read has nothing to say about the new one.
     let before = before.and_then(|located| located.read(kind()).ok().flatten());
     Ok(judge(door, &workload, before.as_ref(), settings))
 }

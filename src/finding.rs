@@ -129,11 +129,11 @@ impl Finding {
     pub fn message(&self) -> String {
         let mut text = format!("{} {}: ", self.rule.id, self.rule.name);
         if let Some(container) = &self.place.container {
-            text.push_str(&format!("container `{}`", clip(container, 63)));
+            text.push_str(&format!("container `{}`", in_code(container, 63)));
         }
         if let Some(variable) = &self.place.variable {
             let separator = if self.place.container.is_some() { ", " } else { "" };
-            text.push_str(&format!("{separator}env `{}`", clip(variable, 80)));
+            text.push_str(&format!("{separator}env `{}`", in_code(variable, 80)));
         }
         if self.place.container.is_some() || self.place.variable.is_some() {
             text.push_str(": ");
@@ -142,7 +142,15 @@ impl Finding {
         if let Some(note) = &self.note {
             text.push_str(&format!(" ({note})"));
         }
-        one_line(&text, MESSAGE_LIMIT)
+        // What was cut inside backticks closes them.
+        let is_open = |line: &str| line.matches('`').count() % 2 == 1;
+        let line = one_line(&text, MESSAGE_LIMIT);
+        let shorter = || one_line(&text, MESSAGE_LIMIT - 1);
+        match is_open(&line) {
+            false => line,
+            true if is_open(&shorter()) => shorter() + "`",
+            true => shorter(),
+        }
     }
 
     /// Whether two findings are of the same fault: rule, container, variable and value.
@@ -152,6 +160,11 @@ impl Finding {
             && self.place.variable == other.place.variable
             && self.evidence == other.evidence
     }
+}
+
+/// A name as it can stand between backticks.
+fn in_code(name: &str, limit: usize) -> String {
+    clip(name, limit).replace('`', "'")
 }
 
 /// Cuts a name to `limit` bytes at a character boundary, with an ellipsis when something went.

@@ -280,6 +280,29 @@ proptest! {
     }
 }
 
+/// Properties of workloads that are never patched nor refused would prove nothing.
+#[test]
+fn the_generators_reach_every_edit_and_every_migration_rule() {
+    use proptest::strategy::ValueTree;
+    let seed = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(config(), seed);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..1500 {
+        let text = object().new_tree(&mut runner).expect("an object").current().to_string();
+        let request = Request::of_manifest(&text).expect("a readable object");
+        for door in [Door::Mutate, Door::Validate] {
+            let decision = decide(door, &request, &Policy::default()).expect("a readable object");
+            seen.extend(decision.edits.iter().copied());
+            seen.extend(decision.findings.iter().map(|finding| finding.rule.id));
+        }
+    }
+    let edits = ["inject", "replace", "move", "remove", "pin"];
+    let rules = ["PSG201", "PSG202", "PSG203", "PSG205", "PSG206", "PSG207", "PSG301", "PSG302"];
+    for wanted in edits.iter().chain(&rules) {
+        assert!(seen.contains(wanted), "nothing generated leads to {wanted}: {seen:?}");
+    }
+}
+
 /// As `kubectl apply` does: our container of the live object stays in the new one, at its end or where it was.
 fn carry_ours_over(old: &Value, new: &mut Value) {
     let pointer = format!("{}/spec/initContainers", template_pointer(old));

@@ -6,8 +6,8 @@ pub mod request;
 pub mod respond;
 
 use crate::decision::{Decision, Door, decide};
-use crate::finding::{Rule, Severity};
-use crate::policy::Policy;
+use crate::finding::{Rule, Severity, one_line};
+use crate::policy::{Mode, Policy};
 use decode::Incoming;
 pub use request::{Request, Unreadable};
 
@@ -92,18 +92,21 @@ pub fn answer(door: Door, body: &[u8], policy: &Policy) -> Answer {
                 body: respond::respond(door, &request.uid, &decision),
                 record: Record::new(door, &request, &decision),
             },
-            Err(error) => Answer {
-                status: 200,
-                body: respond::unreadable(door, &request.uid, &error),
-                record: Record::of_unreadable(door, &request, &error),
-            },
+            Err(error) => {
+                let mode = policy.settings(&request.namespace).mode;
+                Answer {
+                    status: 200,
+                    body: respond::unreadable(door, mode, &request.uid, &error),
+                    record: Record::of_unreadable(door, mode, &request, &error),
+                }
+            }
         },
     }
 }
 
 /// The answer to what is no AdmissionReview.
 fn refuse(refused: &decode::Refused) -> Answer {
-    let problem = crate::finding::one_line(&refused.to_string(), 512);
+    let problem = one_line(&refused.to_string(), 512);
     let body = serde_json::json!({ "error": &problem }).to_string().into_bytes();
     let record = Record { verdict: Verdict::Error, problem: Some(problem), ..Record::default() };
     Answer { status: 400, body, record }
@@ -151,8 +154,9 @@ impl Record {
         Record { verdict, rules, edits, exempted, ..Record::of_request(request) }
     }
 
-    fn of_unreadable(door: Door, request: &Request<'_>, error: &Unreadable) -> Self {
-        let verdict = if door == Door::Validate { Verdict::Deny } else { Verdict::Warn };
-        Record { verdict, problem: Some(error.to_string()), ..Record::of_request(request) }
+    fn of_unreadable(door: Door, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {
+        let denies = door == Door::Validate && mode == Mode::Enforce;
+        let verdict = if denies { Verdict::Deny } else { Verdict::Warn };
+        Record { verdict, problem: Some(one_line(&error.to_string(), 512)), ..Record::of_request(request) }
     }
 }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::workload::view::{Text, null_is_default};
+use crate::workload::view::{Text, null_is_default, show_only};
+
+show_only!(Request: uid, kind, sub_resource, name, namespace, operation, dry_run);
 
 /// `request` of an AdmissionReview (`admission.k8s.io/v1`), as far as we read it.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request<'a> {
     /// Echoed byte for byte.
@@ -139,7 +141,13 @@ fn why<'a, T: serde::Deserialize<'a>>(json: &'a str, _: std::marker::PhantomData
 fn describe(message: &str) -> String {
     match message.rsplit_once("expected ") {
         Some((_, expected)) => {
-            let expected = expected.split(" at line ").next().unwrap_or(expected);
+            let expected = match expected.split(" at line ").next().unwrap_or(expected) {
+                "a map" => "an object",
+                structure if structure.starts_with("struct ") => "an object",
+                "a sequence" => "a list",
+                "a borrowed string" => "a string",
+                other => other,
+            };
             format!("should be {expected}")
         }
         None if message.contains("missing field") => "lacks a field that it needs".to_owned(),

@@ -10,6 +10,7 @@ use super::request::Unreadable;
 use crate::decision::{Decision, Door};
 use crate::finding::{Finding, Severity, one_line};
 use crate::patch;
+use crate::policy::Mode;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,14 +91,16 @@ pub fn respond(door: Door, uid: &str, decision: &Decision) -> Vec<u8> {
     write(response)
 }
 
-/// The answer to a review whose object is not shaped as its kind should be. `/mutate` never denies.
-pub fn unreadable(door: Door, uid: &str, error: &Unreadable) -> Vec<u8> {
+/// The answer to a review whose object is not shaped as its kind should be. `/mutate` never denies, nor does a
+/// policy that is not enforced.
+pub fn unreadable(door: Door, mode: Mode, uid: &str, error: &Unreadable) -> Vec<u8> {
     let message = one_line(&format!("cannot read the object: {error}"), 256);
-    match door {
-        Door::Mutate => {
+    match (door, mode) {
+        (_, Mode::Audit) => allow(uid),
+        (Door::Mutate, _) | (_, Mode::Warn) => {
             write(Response { uid, allowed: true, warnings: vec![message], ..Response::default() })
         }
-        Door::Validate => {
+        (Door::Validate, Mode::Enforce) => {
             let status =
                 Status { status: "Failure", message, reason: "BadRequest", code: 400, details: None };
             write(Response { uid, status: Some(status), ..Response::default() })

@@ -18,7 +18,7 @@ const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
 const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
 
 /// A container's command and args.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandLine {
     /// Replaces the image's entrypoint; empty keeps it.
     pub command: Vec<String>,
@@ -26,6 +26,12 @@ pub struct CommandLine {
     pub args: Vec<String>,
     /// Whether the upgrade takes the lock.
     pub locked: bool,
+}
+
+impl std::fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandLine").field("locked", &self.locked).finish_non_exhaustive()
+    }
 }
 
 /// How the migration of `server` is called.

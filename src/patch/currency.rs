@@ -6,6 +6,7 @@
 use serde_json::value::RawValue;
 
 use super::call::{CommandLine, SCRIPT};
+use crate::workload::command;
 use crate::workload::view::EnvVar;
 use crate::workload::{Container, Workload, same_json};
 
@@ -47,14 +48,25 @@ impl Wanted<'_> {
         checks.into_iter().find(|(agrees, _)| !agrees).map(|(_, difference)| difference)
     }
 
-    /// Another webhook may have put a wrapper before our command, so the end of the line is what counts.
+    /// Another webhook may have put a wrapper before our command, so the end of the line is what counts, and that
+    /// what stands before it runs it: `echo` does not.
     fn calls_the_same(&self, ours: &Container<'_>) -> bool {
         let wanted: Vec<&str> = self.call.command.iter().chain(&self.call.args).map(String::as_str).collect();
         let found: Vec<&str> = ours.command.iter().chain(&ours.args).map(|token| modern(token)).collect();
-        found.ends_with(&wanted)
+        match found.strip_suffix(wanted.as_slice()) {
+            Some([]) => true,
+            Some(wrapper) => {
+                let call = ["prefect", "server", "database", "upgrade"];
+                let line: Vec<&str> = wrapper.iter().copied().chain(call).collect();
+                let runs = command::read(&line, &|_| None);
+                runs.is_migration() && runs.calls.len() == 1
+            }
+            None => false,
+        }
     }
 
-    /// The server's variables in order; no `PREFECT_…` beside them; none that only the old server had.
+    /// The server's variables in order; beside them no `PREFECT_…`, none that only the old server had, and none
+    /// that changes what the server's own variables mean here.
     fn env_agrees(&self, ours: &Container<'_>) -> bool {
         let (wanted, found) = (&self.server.env, &ours.env);
         let mut next = 0;
@@ -71,7 +83,15 @@ impl Wanted<'_> {
         found.iter().all(|variable| {
             let prefect = variable.name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
             let left_over = || self.before.is_some_and(|before| among(&before.env, variable));
-            among(wanted, variable) || !(prefect || left_over())
+            among(wanted, variable) || !(prefect || left_over() || self.redirects(&variable.name))
+        })
+    }
+
+    /// Whether another value of this variable would change what the server's variables resolve to.
+    fn redirects(&self, name: &str) -> bool {
+        let reference = format!("$({name})");
+        self.server.env.iter().any(|variable| {
+            &*variable.name == name || variable.value.as_deref().is_some_and(|value| value.contains(&reference))
         })
     }
 

@@ -9,11 +9,13 @@ mod currency;
 pub mod obstacle;
 pub mod plan;
 
+use std::fmt;
+
 use crate::workload::Workload;
 use container::push_quoted;
 
 /// What `/mutate` does about a finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Fix {
     /// Put `container` (JSON text) into the initContainers at `at`, taking ours away at `remove` first.
     Place {
@@ -38,6 +40,13 @@ pub enum Fix {
     },
 }
 
+/// The word alone: the container repeats the author's env.
+impl fmt::Debug for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())
+    }
+}
+
 impl Fix {
     /// The word for it in logs and metrics.
     pub fn verb(&self) -> &'static str {
@@ -52,7 +61,7 @@ impl Fix {
 }
 
 /// One operation of a JSON Patch; `value` is JSON text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Operation {
     /// `add`, `replace` or `remove`.
     pub op: &'static str,
@@ -60,6 +69,12 @@ pub struct Operation {
     pub path: String,
     /// The value as JSON text; `None` for `remove`.
     pub value: Option<String>,
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.op, self.path)
+    }
 }
 
 impl Operation {

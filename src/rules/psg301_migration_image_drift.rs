@@ -1,11 +1,12 @@
 //! PSG301: the user's own migration initContainer has another image than the server.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule, clip};
+use crate::finding::{Level, Report, Rule};
 use crate::patch::Fix;
 use crate::patch::obstacle::Obstacle;
 use crate::policy::Adopted;
 use crate::workload::ContainerRef;
+use crate::workload::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -26,9 +27,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         if image.0 == lead.container.image.0 {
             continue;
         }
-        let (found, wanted) = (clip(image, 90), clip(&lead.container.image, 90));
-        let what = format!("migrates with `{found}`, while the server runs `{wanted}`");
-        let help = format!("set its image to `{wanted}`, or delete it and let it be injected");
+        let (found, wanted) = (ImageRef::shown(image, 64), ImageRef::shown(&lead.container.image, 64));
+        let what = format!("migrates with {found}, while the server runs {wanted}");
+        let help = format!("set its image to {wanted}, or delete it and let it be injected");
         let finding = report.add(&RULE, subject.place_of(at, "image"), what, help);
         finding.about(format!("{} {}", &**image, &*lead.container.image));
         match (&subject.plan.obstacle, subject.settings.adopted) {

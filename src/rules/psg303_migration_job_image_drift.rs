@@ -2,7 +2,8 @@
 //! in `check` and `audit` only.
 
 use super::Subject;
-use crate::finding::{Finding, Level, Place, Report, Rule, clip};
+use crate::finding::{Finding, Level, Place, Report, Rule};
+use crate::workload::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -55,9 +56,9 @@ pub fn across(seen: &[Seen]) -> Vec<(usize, Finding)> {
             seen.iter().filter(|other| other.namespace == object.namespace).flat_map(|o| &o.servers).collect();
         let Some(wanted) = servers.first() else { continue };
         for (place, image) in object.migrations.iter().filter(|(_, image)| !servers.contains(&image)) {
-            let what =
-                format!("migrates with `{}`, while the server runs `{}`", clip(image, 80), clip(wanted, 80));
-            let help = format!("set its image to `{}`", clip(wanted, 120));
+            let (found, wanted) = (ImageRef::shown(image, 64), ImageRef::shown(wanted, 64));
+            let what = format!("migrates with {found}, while the server runs {wanted}");
+            let help = format!("set its image to {wanted}");
             let mut report = Report::default();
             report.add(&RULE, place.clone(), what, help);
             findings.extend(report.into_findings().into_iter().map(|finding| (index, finding)));

@@ -5,6 +5,7 @@
 //! CLI (`prefect/cli/server.py`), the image's entrypoint (`/usr/bin/tini -g -- /opt/prefect/entrypoint.sh`).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::shell;
 
@@ -60,7 +61,7 @@ pub enum Program {
 }
 
 /// One Prefect call of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     /// What it does.
     pub action: Action,
@@ -75,7 +76,7 @@ pub struct Call {
 }
 
 /// What a container runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Invocation<'a> {
     /// The Prefect calls we care about, in order.
     pub calls: Vec<Call>,
@@ -89,6 +90,20 @@ pub struct Invocation<'a> {
     pub shell: bool,
     /// The command is a script or a string that we cannot read.
     pub unreadable: bool,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&self.action).field(&self.position).finish()
+    }
+}
+
+/// Names only: what a script sets may be a password.
+impl fmt::Debug for Invocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exports: Vec<&str> = self.exports.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Invocation").field("calls", &self.calls).field("exports", &exports).finish_non_exhaustive()
+    }
 }
 
 impl Invocation<'_> {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::view::{Text, null_is_default};
@@ -41,7 +41,7 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
 }
 
 /// The object around a template.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 struct Object<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     metadata: Metadata<'a>,
@@ -69,13 +69,25 @@ struct Owner {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec<'a> {
+    #[serde(default, deserialize_with = "odd_is_default")]
     replicas: Option<i64>,
     #[serde(borrow)]
     template: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "odd_is_default")]
     strategy: Strategy<'a>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "odd_is_default")]
     volume_claim_templates: Vec<ClaimTemplate<'a>>,
+}
+
+/// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
+/// something else by `replicas` or `strategy`.
+fn odd_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    let text = Option::<&'de RawValue>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default())
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -107,7 +119,6 @@ struct ClaimMeta<'a> {
 }
 
 /// An object located but not yet read: cheap, and enough to see whether its template changed.
-#[derive(Debug)]
 pub struct Located<'a, 'p> {
     /// What it is.
     pub found: Found<'p>,

@@ -18,9 +18,7 @@ impl<'a> ImageRef<'a> {
     /// Splits a reference. `None` for what no registry could resolve: empty, blanks, an empty tag or digest.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => {
-                (name, Some(digest).filter(|d| d.split_once(':').is_some_and(|(_, h)| !h.is_empty()))?.into())
-            }
+            Some((name, digest)) => (name, Some(digest).filter(|digest| is_digest(digest))?.into()),
             None => (text, None),
         };
         let (repository, tag) = match name.rsplit_once(':') {
@@ -30,8 +28,19 @@ impl<'a> ImageRef<'a> {
         };
         let tag_is_good =
             tag.is_none_or(|tag| !tag.is_empty() && tag.len() <= 128 && tag.chars().all(is_tag_char));
-        let good = !repository.is_empty() && repository.split('/').all(is_component) && tag_is_good;
+        let (host, path) = repository.split_once('/').unwrap_or((repository, ""));
+        let path_is_good = path.is_empty() && !repository.ends_with('/') || path.split('/').all(is_component);
+        let good = is_host(host) && path_is_good && tag_is_good;
         good.then_some(ImageRef { repository, tag, digest })
+    }
+
+    /// How an image is named in a message: in backticks, or not at all when it is no reference (it may hold a
+    /// registry's password then).
+    pub fn shown(text: &str, limit: usize) -> String {
+        match ImageRef::parse(text) {
+            Some(_) => format!("`{}`", crate::finding::clip(text, limit)),
+            None => "an image that is no reference".to_owned(),
+        }
     }
 
     /// The last two path segments, `prefecthq/prefect`, whatever mirror stands before them.
@@ -45,7 +54,26 @@ fn is_tag_char(c: char) -> bool {
 }
 
 fn is_component(part: &str) -> bool {
-    !part.is_empty() && part.chars().all(|c| is_tag_char(c) || c == ':')
+    !part.is_empty() && part.chars().all(is_tag_char)
+}
+
+/// The first segment: a registry with a port, or the name itself.
+fn is_host(part: &str) -> bool {
+    let (name, port) = part.rsplit_once(':').unwrap_or((part, "0"));
+    let ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name_is_good =
+        ipv6.map_or_else(|| is_component(name), |ip| ip.chars().all(|c| c.is_ascii_hexdigit() || c == ':'));
+    name_is_good && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '_' | '-');
+        !algorithm.is_empty()
+            && algorithm.chars().all(plain)
+            && !hex.is_empty()
+            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +87,9 @@ mod tests {
         assert_eq!(parse("localhost:5000/p:1"), Some(("localhost:5000/p", Some("1"), None)));
         assert_eq!(parse("localhost:5000/p"), Some(("localhost:5000/p", None, None)));
         assert_eq!(parse("a/b:1@sha256:ab"), Some(("a/b", Some("1"), Some("sha256:ab"))));
-        for bad in ["", "p:", "a b", "p@", "p@sha256:", "/p", "p\n"] {
+        assert_eq!(parse("[::1]:5000/p:1"), Some(("[::1]:5000/p", Some("1"), None)));
+        let passwords = ["https://u:pw@r/p:1", "u:pw@r/p:1", "u:pw/p:1", "u@r/p"];
+        for bad in ["", "p:", "a b", "p@", "p@sha256:", "/p", "p/", "a//b", "p\n"].into_iter().chain(passwords) {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

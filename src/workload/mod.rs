@@ -15,8 +15,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 pub use view::{Container, PodTemplate};
 
+view::show_only!(Workload: kind, class, template);
+
 /// A workload whose pod template we judge.
-#[derive(Debug)]
 pub struct Workload<'a> {
     /// `Deployment`, `StatefulSet`, `Job`, `CronJob`, or a kind that the policy names.
     pub kind: Cow<'a, str>,

@@ -9,6 +9,25 @@ use std::ops::Deref;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
+macro_rules! show_only {
+    ($type:ident: $($field:ident),*) => {
+        impl std::fmt::Debug for $type<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(crate) use show_only;
+
+show_only!(Container: name);
+show_only!(EnvVar: name);
+show_only!(EnvFrom:);
+show_only!(ValueFrom:);
+show_only!(VolumeMount: name);
+show_only!(Annotations:);
+
 /// A string borrowed from the review where it holds no escapes.
 ///
 /// The wrapper is needed because `Vec<Cow<str>>` never borrows with serde.
@@ -62,7 +81,7 @@ pub struct TemplateMeta<'a> {
 }
 
 /// A string map in the order written; values that are no strings read as absent.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Annotations<'a>(pub Vec<(Text<'a>, Text<'a>)>);
 
 impl<'a> Annotations<'a> {
@@ -136,7 +155,7 @@ impl<'a> PodSpec<'a> {
 }
 
 /// One container of a pod template.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<'a> {
     /// Its name.
@@ -188,7 +207,7 @@ impl Container<'_> {
 }
 
 /// One entry of `env`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct EnvVar<'a> {
     /// The name as written.
     pub name: Text<'a>,
@@ -220,7 +239,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for EnvVar<'a> {
 }
 
 /// The source of a variable's value.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValueFrom<'a> {
     /// From a Secret.
@@ -246,7 +265,7 @@ pub struct KeyRef<'a> {
 }
 
 /// One entry of `envFrom`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct EnvFrom<'a> {
     /// Put before each key.
     pub prefix: Text<'a>,
@@ -268,7 +287,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for EnvFrom<'a> {
 }
 
 /// One mounted volume of a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct VolumeMount<'a> {
     /// The volume's name.
     pub name: Text<'a>,

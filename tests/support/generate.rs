@@ -14,7 +14,9 @@ pub const CANARY: &str = "hunter2-canary";
 /// The reserved name of the injected container.
 pub const OURS: &str = "prefect-guard-migrate";
 
-const IMAGES: [&str; 8] = [
+const IMAGES: [&str; 10] = [
+    "registry-of-a-company-with-a-rather-long-name.eu-central-1.example.org:5000/platform/data/orchestration/prefecthq/prefect:1.0.0-with-a-long-suffix-built-by-the-pipeline-of-the-platform-team-2026-11-23-12345",
+    "registry-of-a-company-with-a-rather-long-name.eu-central-1.example.org:5000/platform/data/orchestration/prefecthq/prefect:latest-with-a-long-suffix-built-by-the-pipeline-of-the-platform-team-2026-11-23-12345",
     "prefecthq/prefect:3.8.8-python3.12",
     "prefecthq/prefect:3.4.0",
     "mirror.corp:5000/hub/prefecthq/prefect@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -214,7 +216,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("prefect-guard.io/inject", "false"),
         ("prefect-guard.io/inject", "hunter2-canary"),
         ("prefect-guard.io/container", "c1"),
-        ("prefect-guard.io/container", "hunter2-canary"),
+        ("prefect-guard.io/container", "nobody"),
         ("prefect-guard.io/allow", "sync-driver, PSG203,hunter2-canary"),
         ("prefect-guard.io/allow", "missing-migration"),
         ("prefect-guard.io/position", "first"),
@@ -224,7 +226,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("prefect-guard.io/serialize", "never"),
         ("prefect-guard.io/serialize", "always"),
         ("prefect-guard.io/on-newer-schema", "fail"),
-        ("prefect-guard.io/hunter2-canary", "x"),
+        ("prefect-guard.io/injekt", "hunter2-canary"),
         ("vault.hashicorp.com/agent-inject", "true"),
         ("sidecar.istio.io/inject", "true"),
         ("example.org/note", "hunter2-canary"),
@@ -238,7 +240,10 @@ fn annotations() -> impl Strategy<Value = Value> {
 fn named(prefix: &str, list: Vec<Value>) -> Vec<Value> {
     let with_name = |(index, mut container): (usize, Value)| {
         if container["name"].is_null() {
-            container["name"] = json!(format!("{prefix}{index}"));
+            container["name"] = json!(match index {
+                3 => format!("{prefix}-{}", "long-".repeat(12)),
+                _ => format!("{prefix}{index}"),
+            });
         }
         container
     };
