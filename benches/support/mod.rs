@@ -1,6 +1,6 @@
 //! Reviews to measure with, written as the API server writes them: compact, its order of keys, `managedFields` and
 //! the last applied configuration in place. Their shape is that of the official chart's server Deployment.
-#![allow(dead_code, reason = "each bench uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
 use prefect_guard::admission::Request;
 use prefect_guard::decision::{Door, decide};
