@@ -1,7 +1,6 @@
 //! Settings that are good on their own and do not agree, and numbers that only PostgreSQL's driver refuses.
 
-use super::database::{Conflict, Fault, Invalid, Problem, Reader, Target};
-use super::judge::UrlFault;
+use super::database::{Conflict, Fault, Invalid, Reader, Target};
 use super::settings::Field;
 use super::template;
 use super::url::{Port, Url};
@@ -66,13 +65,29 @@ impl Reader<'_> {
             self.number_for_asyncpg(Field::StatementCacheSize, Invalid::Negative, &|text| {
                 integer(text).is_some_and(|number| number < 0)
             });
+            self.pool();
         }
         for (loser, winner) in std::mem::take(&mut self.settings.duplicates) {
             self.duplicate(loser, winner);
         }
-        // A placeholder password is reported once, at its own variable.
-        let word = |p: &Problem| matches!(p.fault, Fault::Url(UrlFault::Placeholder(_)));
-        self.problems.dedup_by(|a, b| word(a) && word(b) && a.variable == b.variable);
+    }
+
+    /// A pool that may never open a connection (`QueuePool._inc_overflow`): no overflow is `-1`, no limit is a
+    /// size of 0.
+    fn pool(&mut self) {
+        let read = |field: Field, default: i64| match self.value(field) {
+            Some(value) => integer(&value.text),
+            None => Some(default),
+        };
+        let (Some(size), Some(overflow)) = (read(Field::PoolSize, 5), read(Field::MaxOverflow, 10)) else {
+            return;
+        };
+        let opens = overflow == -1 || size == 0 || size.saturating_add(overflow) > 0;
+        if let Some(index) = self.settings.get(Field::MaxOverflow).or(self.settings.get(Field::PoolSize))
+            && !opens
+        {
+            self.report(index, Fault::Invalid(Invalid::NoConnections));
+        }
     }
 
     fn number_for_asyncpg(&mut self, field: Field, invalid: Invalid, refused: &dyn Fn(&str) -> bool) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::asyncpg::{Address, Overrides};
 use super::judge::{Aim, Around, Implicit, UrlFault, judge};
-use super::placeholder::{self, Part, Placeholder};
+use super::placeholder::{self, Part};
 use super::settings::{Field, Rank, Settings};
 use super::sqlite::{self, Backing, Path, Place};
 use super::url::{Grammar, SQLALCHEMY};
@@ -199,6 +199,8 @@ pub enum Invalid {
     NotPositive,
     /// asyncpg takes no negative cache size.
     Negative,
+    /// Pool size and overflow leave no connection.
+    NoConnections,
     /// `DRIVER` says PostgreSQL and a component is not there.
     MissingComponent(&'static str),
     /// The URL asks for a password and there is none.
@@ -325,13 +327,9 @@ impl<'r> Reader<'r> {
             if visible && value.undefined.is_empty() && !kind.accepts(&value.text) {
                 self.report(index, Fault::Invalid(Invalid::Kind(kind)));
             }
-            if field == Field::Password && visible && !value.text.is_empty() {
-                let fault = match placeholder::component(&value.text, Part::Password) {
-                    Some(found) if value.undefined.is_empty() => Fault::Url(UrlFault::Placeholder(found)),
-                    Some(_) => continue,
-                    None => Fault::Password,
-                };
-                self.report(index, fault);
+            let is_placeholder = || placeholder::component(&value.text, Part::Password).is_some();
+            if field == Field::Password && visible && !value.text.is_empty() && !is_placeholder() {
+                self.report(index, Fault::Password);
             }
         }
     }
@@ -414,13 +412,14 @@ impl<'r> Reader<'r> {
         };
         let (aim, faults) = judge(&text, &around);
         for fault in faults {
-            // The password of a template stands in a variable of its own, and is reported there.
-            let from_template =
-                matches!(fault, UrlFault::Password | UrlFault::Placeholder(Placeholder::Word))
-                    && self.settings.get(Field::Password).is_some()
-                    && self.fills_password(index);
-            if !from_template {
-                self.report(index, Fault::Url(fault));
+            // A password that is filled in stands in a variable of its own, and is the fault of that one.
+            let filled_in = self.settings.get(Field::Password).filter(|_| self.fills_password(index));
+            match (&fault, filled_in) {
+                (UrlFault::Password, Some(_)) => {}
+                (UrlFault::Placeholder { in_password: true, .. }, Some(own)) => {
+                    self.report(own, Fault::Url(fault))
+                }
+                _ => self.report(index, Fault::Url(fault)),
             }
         }
         let target = match aim {
@@ -460,14 +459,28 @@ impl<'r> Reader<'r> {
     }
 
     fn overrides(&self) -> Overrides {
-        let tls = self.value(Field::TlsEnabled).is_some_and(|value| boolean(&value.text) != Some(false));
         let is_set = |field| self.settings.get(field).is_some();
-        let group =
-            is_set(Field::ConnectArgsJson) || is_set(Field::SqlalchemyJson) || is_set(Field::DatabaseJson);
+        // A whole group as JSON may hold them too.
+        let in_json = |name: &str| {
+            [
+                Field::ServerJson,
+                Field::DatabaseJson,
+                Field::SqlalchemyJson,
+                Field::ConnectArgsJson,
+                Field::TlsJson,
+            ]
+            .iter()
+            .filter_map(|field| self.value(*field))
+            .any(|value| value.text.contains(name) || value.text.contains(HIDDEN))
+        };
+        let tls = self.value(Field::TlsEnabled).is_some_and(|value| boolean(&value.text) != Some(false));
         Overrides {
-            tls: tls || is_set(Field::TlsJson) || group,
-            statement_cache_size: is_set(Field::StatementCacheSize) || group,
-            server_settings: is_set(Field::ApplicationName) || is_set(Field::SearchPath) || group,
+            tls: tls || in_json("enabled"),
+            statement_cache_size: is_set(Field::StatementCacheSize) || in_json("\"statement_cache_size"),
+            server_settings: is_set(Field::ApplicationName)
+                || is_set(Field::SearchPath)
+                || in_json("application_name")
+                || in_json("search_path"),
         }
     }
 

@@ -17,7 +17,12 @@ pub enum UrlFault {
     /// SQLAlchemy cannot parse it, or parses something else than was meant.
     Malformed(Malformed),
     /// Something was not filled in.
-    Placeholder(Placeholder),
+    Placeholder {
+        /// What it looks like.
+        found: Placeholder,
+        /// It stands where the password belongs.
+        in_password: bool,
+    },
     /// asyncpg, or SQLAlchemy for SQLite, refuses an option.
     Option {
         /// Its name, where it is safe to show.
@@ -152,7 +157,7 @@ pub fn judge(text: &str, around: &Around<'_>) -> (Aim, Vec<UrlFault>) {
     }
     let Some(url) = Url::parse(text, around.grammar) else {
         faults.push(match placeholder::whole(text) {
-            Some(found) => UrlFault::Placeholder(found),
+            Some(found) => UrlFault::Placeholder { found, in_password: false },
             None => UrlFault::Malformed(why_unparsable(text)),
         });
         return (Aim::Broken, faults);
@@ -162,12 +167,12 @@ pub fn judge(text: &str, around: &Around<'_>) -> (Aim, Vec<UrlFault>) {
         "sqlite+aiosqlite" => sqlite(&url, around, &mut faults),
         _ => {
             faults.push(wrong_name(&url));
-            faults.extend(placeholders(&url).map(UrlFault::Placeholder));
+            faults.extend(placeholder_fault(&url));
             Aim::Broken
         }
     };
     if url.password.as_deref().is_some_and(|password| !password.is_empty() && !password.contains(HIDDEN))
-        && !faults.iter().any(|fault| matches!(fault, UrlFault::Placeholder(_)))
+        && !faults.iter().any(|fault| matches!(fault, UrlFault::Placeholder { .. }))
     {
         faults.push(UrlFault::Password);
     }
@@ -190,12 +195,13 @@ fn why_unparsable(text: &str) -> Malformed {
 }
 
 fn postgres(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> Aim {
-    let placeholder = placeholders(url);
-    faults.extend(placeholder.map(UrlFault::Placeholder));
+    let placeholder = placeholder_fault(url);
     let malformed = names_fault(url);
     let address = asyncpg::address(url, around.environment.host);
     // One fault of form is enough: the others follow from it.
-    if placeholder.is_none() {
+    let filled_in = placeholder.is_none();
+    faults.extend(placeholder);
+    if filled_in {
         match (address, malformed) {
             (_, Some(fault)) if !fault.only_suspicious() => faults.push(UrlFault::Malformed(fault)),
             (Err(bad), _) => faults.push(UrlFault::Malformed(address_fault(url, bad))),
@@ -207,7 +213,7 @@ fn postgres(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> A
         faults.push(UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal });
     }
     let implicit = implicit(url, around.environment);
-    if implicit != Implicit::default() && placeholder.is_none() && address.is_ok() {
+    if implicit != Implicit::default() && filled_in && address.is_ok() {
         faults.push(UrlFault::Implicit(implicit));
     }
     match address {
@@ -266,7 +272,7 @@ fn implicit(url: &Url<'_>, environment: Implicit) -> Implicit {
 
 fn sqlite(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> Aim {
     let found = url.database.as_deref().and_then(|path| placeholder::component(path, Part::Name));
-    faults.extend(found.map(UrlFault::Placeholder));
+    faults.extend(found.map(|found| UrlFault::Placeholder { found, in_password: false }));
     if sqlite::has_wrong_form(url) {
         faults.push(UrlFault::Malformed(Malformed::SqliteSlashes));
         return Aim::Broken;
@@ -282,14 +288,15 @@ fn sqlite(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> Aim
 }
 
 /// The first placeholder among the parts of a URL.
-fn placeholders(url: &Url<'_>) -> Option<Placeholder> {
+fn placeholder_fault(url: &Url<'_>) -> Option<UrlFault> {
     let names = [url.user.as_deref(), url.host, url.database.as_deref()].into_iter().flatten();
-    let password = url.password.as_deref().and_then(|text| placeholder::component(text, Part::Password));
-    names
-        .filter_map(|text| placeholder::component(text, Part::Name))
-        .next()
-        .or(password)
-        .or_else(|| url.options.iter().find_map(|(_, value)| placeholder::anywhere(value)))
+    let name = names.filter_map(|text| placeholder::component(text, Part::Name)).next();
+    let elsewhere = name.or_else(|| url.options.iter().find_map(|(_, value)| placeholder::anywhere(value)));
+    let password = || url.password.as_deref().and_then(|text| placeholder::component(text, Part::Password));
+    match elsewhere {
+        Some(found) => Some(UrlFault::Placeholder { found, in_password: false }),
+        None => password().map(|found| UrlFault::Placeholder { found, in_password: true }),
+    }
 }
 
 /// Dialects that people write, as SQLAlchemy or libpq or other tools call them.

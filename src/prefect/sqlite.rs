@@ -109,10 +109,7 @@ pub fn refused<'u>(url: &'u Url<'_>) -> Vec<BadOption<'u>> {
             "uri" | "check_same_thread" => repeated || truth(value).is_some(),
             "timeout" => !repeated && python_float(value),
             "detect_types" | "cached_statements" => !repeated && python_int(value).is_some(),
-            "isolation_level" => {
-                !repeated
-                    && ["DEFERRED", "IMMEDIATE", "EXCLUSIVE"].iter().any(|l| l.eq_ignore_ascii_case(value))
-            }
+            "isolation_level" => !repeated,
             _ => true,
         };
         if !good {
@@ -134,14 +131,16 @@ fn truth(text: &str) -> Option<bool> {
 
 /// Whether Python's `float()` takes `text`.
 fn python_float(text: &str) -> bool {
-    let text = text.trim_matches(is_python_space);
-    let between_digits = text
-        .as_bytes()
-        .windows(3)
-        .filter(|w| w[1] == b'_')
-        .all(|w| w[0].is_ascii_digit() && w[2].is_ascii_digit());
-    let inside = !text.starts_with('_') && !text.ends_with('_');
-    between_digits && inside && text.replace('_', "").parse::<f64>().is_ok()
+    let text: String = super::url::trim_number(text)
+        .chars()
+        .map(|c| super::url::decimal(c).map_or(c, |digit| char::from(b'0' + digit)))
+        .collect();
+    let bytes = text.as_bytes();
+    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let separators_are_fine = (0..bytes.len())
+        .filter(|at| bytes[*at] == b'_')
+        .all(|at| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1)));
+    separators_are_fine && text.replace('_', "").parse::<f64>().is_ok()
 }
 
 /// What keeps a path of a container.
@@ -165,7 +164,8 @@ pub fn backing(path: &Path, container: &Container<'_>, workload: &Workload<'_>) 
         .filter(|mount| is_inside(path.as_str(), &mount.mount_path))
         .max_by_key(|mount| mount.mount_path.trim_end_matches('/').len());
     let Some(mount) = mount else { return Backing::None };
-    if mount.read_only {
+    let is_directory = mount.sub_path.is_none() && path.as_str() == mount.mount_path.trim_end_matches('/');
+    if mount.read_only || is_directory {
         return Backing::Lost;
     }
     if workload.claim_templates.iter().any(|claim| **claim == *mount.name) {

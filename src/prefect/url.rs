@@ -199,7 +199,7 @@ fn unquote_plus(text: &str) -> Cow<'_, str> {
 /// Python's `int(text)` in base ten: white space round it, a sign, `_` between digits, the decimal digits of any
 /// script, at most 4300 digits (`sys.set_int_max_str_digits`). Larger numbers than an `i64` are clamped.
 pub fn python_int(text: &str) -> Option<i64> {
-    let text = text.trim_matches(is_python_space);
+    let text = trim_number(text);
     let (negative, digits) = match text.strip_prefix(['+', '-']) {
         Some(digits) => (text.starts_with('-'), digits),
         None => (false, text),
@@ -223,13 +223,22 @@ pub fn python_int(text: &str) -> Option<i64> {
     complete.then_some(if negative { -number } else { number })
 }
 
+/// Takes away the white space that Python allows round a number. An ASCII text goes to C's `isspace` as it is;
+/// any other has its Unicode white space turned to blanks first (`_PyUnicode_TransformDecimalAndSpaceToASCII`).
+pub fn trim_number(text: &str) -> &str {
+    if text.is_ascii() {
+        return text.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    }
+    text.trim_matches(is_python_space)
+}
+
 /// `str.isspace` of Python: Unicode white space and the four separators U+001C to U+001F.
 pub fn is_python_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
 /// The value of a decimal digit of any script (general category Nd).
-fn decimal(c: char) -> Option<u8> {
+pub(super) fn decimal(c: char) -> Option<u8> {
     if c.is_ascii() {
         return c.to_digit(10).map(|digit| digit as u8);
     }
@@ -341,7 +350,9 @@ mod tests {
             ("1_000", Some(1000)),
             ("٥٤٣٢", Some(5432)),
             ("５", Some(5)),
-            ("\u{1c}5", Some(5)),
+            ("\u{1c}5", None),
+            ("\u{1c}٥", Some(5)),
+            ("\u{b}5", Some(5)),
             ("007", Some(7)),
             ("", None),
             (" ", None),

@@ -19,7 +19,7 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let found = problems::picked(subject, |fault| match fault {
-        Fault::Url(UrlFault::Placeholder(placeholder)) => Some(*placeholder),
+        Fault::Url(UrlFault::Placeholder { found, .. }) => Some(*found),
         _ => None,
     });
     for (server, variable, placeholder) in found {

@@ -40,6 +40,10 @@ fn words(invalid: Invalid) -> (String, String) {
             "asyncpg refuses to connect: the size is negative".to_owned(),
             "write `0` to switch the cache off, or remove the variable".to_owned(),
         ),
+        Invalid::NoConnections => (
+            "pool size and overflow together leave no connection to open".to_owned(),
+            "make the sum of both greater than 0, or remove the variable".to_owned(),
+        ),
         Invalid::MissingComponent(component) => (
             format!("a driver without `PREFECT_SERVER_DATABASE_{component}`: Prefect refuses to start"),
             format!("set `PREFECT_SERVER_DATABASE_{component}`, or a whole URL in place of the components"),

@@ -3,7 +3,10 @@
 use prefect_guard::admission::request::Request;
 use prefect_guard::decision::{Door, decide};
 use prefect_guard::finding::Severity;
-use prefect_guard::policy::Policy;
+use prefect_guard::policy::{Policy, Settings};
+use prefect_guard::rules::Subject;
+use prefect_guard::workload::annotations::Own;
+use prefect_guard::workload::discover::{classify, locate};
 use serde_json::{Value, json};
 
 /// What the rules PSG1xx and PSG9xx found.
@@ -52,4 +55,21 @@ pub fn judge(manifest: &Value) -> Found {
         found.lines.push(format!("{} / {}", finding.message(), finding.help));
     }
     found
+}
+
+/// A manifest read as far as the rules see it.
+pub struct Read;
+
+impl Read {
+    /// Hands the subject of a workload to `look`.
+    pub fn of(manifest: &str, look: impl FnOnce(&mut Subject<'_>)) {
+        let request = Request::of_manifest(manifest).expect("a manifest");
+        let found = classify(&request.kind, &[]).expect("a kind we judge");
+        let object = request.object.expect("an object").get();
+        let located = locate(object, found).expect("a readable object");
+        let workload = located.read(request.kind.kind.0.clone()).expect("readable").expect("a template");
+        let own = Own::read(&workload.template.metadata.annotations);
+        let settings = Settings::default();
+        look(&mut Subject::examine(&workload, &settings, &own, None));
+    }
 }
