@@ -198,6 +198,14 @@ impl Secret {
     }
 }
 
+/// A client by the account of the pod, or by `KUBECONFIG`. Nothing is asked of it yet.
+pub async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await?;
+    // The keeper has its own pace and says what is wrong; a retry below it would only hide both.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
 impl Keeper {
     /// A keeper that serves what it keeps through `current`.
     pub fn new(client: Client, plan: Plan, current: Arc<Current>, metrics: Arc<Metrics>) -> Keeper {
@@ -258,7 +266,11 @@ impl Keeper {
 
     /// Looks once at everything and puts right what is not.
     pub async fn look(&mut self) -> Result<(), KeeperError> {
-        let configurations = self.configurations().await;
+        let configurations = match self.configurations().await {
+            // Whoever cannot be reached for the one cannot be reached for the other.
+            Err(error @ (KeeperError::Unreachable { .. } | KeeperError::Slow { .. })) => return Err(error),
+            other => other,
+        };
         let material = self.secret(configurations.as_deref().unwrap_or_default()).await?;
         self.serve(&material)?;
         for (target, _) in configurations? {

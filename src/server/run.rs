@@ -138,7 +138,7 @@ async fn keeping(
     match source {
         #[cfg(feature = "cluster")]
         TlsSource::Managed(plan) => {
-            let client = kube::Client::try_default().await.context(
+            let client = certificates::client().await.context(
                 "cannot find the API server that `--tls-managed` needs; run in a cluster or set `KUBECONFIG`",
             )?;
             let keeper = certificates::Keeper::new(client, plan, current, Arc::clone(metrics));

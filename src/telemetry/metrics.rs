@@ -159,6 +159,12 @@ impl Metrics {
         guard.register("reloads", "Changed files read again, by outcome", self.reloads.clone());
         let help = "1 while what is on disk could not be used and the last good one is in force";
         guard.register("reload_failing", help, self.stale.clone());
+        let help = "Certificates written to the Secret of `--tls-managed`";
+        guard.register("certificate_renewals", help, self.renewals.clone());
+        let help = "Webhook configurations whose `caBundle` was put right";
+        guard.register("ca_bundle_repairs", help, self.bundle_repairs.clone());
+        let help = "Looks at Secret and webhook configurations that ended in an error";
+        guard.register("kubernetes_errors", help, self.kubernetes_errors.clone());
         let (name, help) =
             ("certificate_not_after_timestamp", "End of the served certificate, seconds since 1970");
         guard.register_with_unit(name, help, Unit::Seconds, self.certificate_end.clone());

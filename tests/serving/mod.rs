@@ -2,6 +2,7 @@
 //! and as a process of its own. Everything listens on a free loopback port.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod api;
 pub mod client;
 pub mod pki;
 pub mod process;
