@@ -96,7 +96,8 @@ async fn a_review_is_answered_with_its_uid() {
 async fn what_is_no_review_gets_its_status_and_a_json_error() {
     let parts = parts(Engine::real(), Limits::default());
     let json = Some("application/json");
-    let cases: &[(&str, &str, Option<&str>, &[u8], u16)] = &[
+    type Case = (&'static str, &'static str, Option<&'static str>, &'static [u8], u16);
+    let cases: &[Case] = &[
         ("POST", "/", json, b"{}", 404),
         ("POST", "/mutate/", json, b"{}", 404),
         ("POST", "/metrics", json, b"{}", 404),

@@ -45,8 +45,16 @@ pub struct Args {
     tls_service: Option<(String, String)>,
 
     /// A webhook configuration (mutating or validating) whose `caBundle` is ours; may be repeated
-    #[arg(long, env = "PREFECT_GUARD_TLS_WEBHOOK_CONFIG", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, env = "PREFECT_GUARD_TLS_WEBHOOK_CONFIG", value_name = "NAME", value_delimiter = ',', value_parser = object_name)]
     tls_webhook_config: Vec<String>,
+
+    /// Another name or address that the certificate of `--tls-managed` or `--tls-ephemeral` must have; may be repeated
+    #[arg(long, env = "PREFECT_GUARD_TLS_NAME", value_name = "NAME", value_delimiter = ',')]
+    tls_name: Vec<String>,
+
+    /// How often `--tls-managed` looks at the Secret and the webhook configurations
+    #[arg(long, env = "PREFECT_GUARD_TLS_INTERVAL", value_name = "TIME", default_value = "15s", value_parser = units::positive)]
+    tls_interval: Duration,
 
     /// Make a throw-away certificate for `localhost`, for trying things out
     #[arg(long, env = "PREFECT_GUARD_TLS_EPHEMERAL")]
@@ -183,8 +191,29 @@ impl Args {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             return Ok(TlsSource::Files { certificate: certificate.clone(), key: key.clone() });
         }
-        anyhow::ensure!(self.tls_ephemeral, "`--tls-managed` is not there yet");
-        Ok(TlsSource::Ephemeral { ca_out: self.ca_out.clone() })
+        if let (true, Some(secret), Some(service)) = (self.tls_managed, &self.tls_secret, &self.tls_service) {
+            return self.managed(secret, service);
+        }
+        Ok(TlsSource::Ephemeral { ca_out: self.ca_out.clone(), names: self.tls_name.clone() })
+    }
+
+    #[cfg(feature = "cluster")]
+    fn managed(&self, secret: &(String, String), service: &(String, String)) -> anyhow::Result<TlsSource> {
+        let (namespace, name) = service;
+        // The API server asks for the first; the second is what people type.
+        let mut names = vec![format!("{name}.{namespace}.svc"), format!("{name}.{namespace}")];
+        names.extend_from_slice(&self.tls_name);
+        Ok(TlsSource::Managed(crate::cluster::certificates::Plan {
+            secret: secret.clone(),
+            configurations: self.tls_webhook_config.clone(),
+            names,
+            interval: self.tls_interval,
+        }))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn managed(&self, _: &(String, String), _: &(String, String)) -> anyhow::Result<TlsSource> {
+        anyhow::bail!("this binary was built without the feature `cluster`, which `--tls-managed` needs")
     }
 }
 
@@ -220,12 +249,20 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn namespaced(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => Err(format!("`{text}` names no object; write NAMESPACE/NAME")),
+    let (namespace, name) =
+        text.split_once('/').ok_or_else(|| format!("`{text}` names no object; write NAMESPACE/NAME"))?;
+    Ok((object_name(namespace)?, object_name(name)?))
+}
+
+/// A name as Kubernetes has them (RFC 1123): it goes into a URL.
+fn object_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if text.is_empty() || text.len() > 253 || !text.chars().all(fits) {
+        return Err(format!(
+            "`{text}` is no name of a Kubernetes object; use lower-case letters, digits, `-` and `.`"
+        ));
     }
+    Ok(text.to_owned())
 }
 
 fn level(text: &str) -> Result<tracing::Level, String> {

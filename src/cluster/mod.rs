@@ -1,4 +1,6 @@
-//! The Kubernetes client: what runs (`audit`), and taking our container out of it (`eject`).
+//! The Kubernetes client: what runs (`audit`), taking our container out of it (`eject`), and the certificates that
+//! `serve --tls-managed` keeps (`certificates`).
 
 pub mod audit;
+pub mod certificates;
 pub mod eject;

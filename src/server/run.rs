@@ -15,6 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::reload::{self, Watched};
 use super::{Admission, Engine, Limits, Phase, Server, Stage};
+#[cfg(feature = "cluster")]
+use crate::cluster::certificates;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::identity::Identity;
@@ -34,7 +36,12 @@ pub enum TlsSource {
     Ephemeral {
         /// Where the CA certificate goes, for clients.
         ca_out: Option<PathBuf>,
+        /// Names and addresses beside those of loopback.
+        names: Vec<String>,
     },
+    /// In a Secret that all replicas share.
+    #[cfg(feature = "cluster")]
+    Managed(certificates::Plan),
 }
 
 /// Who may connect.
@@ -71,6 +78,7 @@ pub struct Plan {
 
 /// Parts that are loaded before a port is taken.
 struct Loaded {
+    current: Arc<Current>,
     admission: Arc<Admission>,
     tls: Arc<ArcSwap<ServerConfig>>,
     watched: Vec<Watched>,
@@ -80,29 +88,30 @@ struct Loaded {
 
 /// Runs a server until a signal ends it: 0 after a full drain, 1 when a second signal cut it short.
 pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
-    let Loaded { admission, tls, watched, metrics, phase } = Loaded::load(&plan)?;
-    let Plan { listen, admin_listen, limits, reload: interval, log, .. } = plan;
+    // For the Kubernetes client; fails only where one is set already, which is as good.
+    let _ = crate::tls::provider().as_ref().clone().install_default();
+    let Loaded { current, admission, tls, watched, metrics, phase } = Loaded::load(&plan)?;
+    let Plan { tls: source, listen, admin_listen, limits, reload: interval, log, .. } = plan;
 
     let admin = runtime("admin")?;
-    let admin_listener = admin.block_on(async { super::listen(admin_listen, "--admin-listen") })?;
+    let keeping = admin.block_on(keeping(source, current, &metrics, phase.clone()))?;
+    let admin_listener = admin.block_on(super::listen(admin_listen, "--admin-listen"))?;
     announce(&admin_listener, "admin")?;
     let main = runtime("admission")?;
-    let listener = main.block_on(async { super::listen(listen, "--listen") })?;
+    let listener = main.block_on(super::listen(listen, "--listen"))?;
     let signals = main.block_on(async { Signals::new() }).context("cannot listen for signals")?;
     announce(&listener, "admission")?;
 
-    let ready = phase.clone();
+    let probed = phase.clone();
     std::thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
             let reloading = reload::watch(watched, interval, Arc::clone(&metrics));
             admin.block_on(async {
-                tokio::join!(super::serve_admin(admin_listener, metrics, ready), reloading);
+                tokio::join!(super::serve_admin(admin_listener, metrics, probed), reloading, keeping);
             });
         })
         .context("cannot start the admin thread")?;
-    phase.enter(Stage::Serving);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
 
     let server = Server { admission, tls, listener };
     let code = main.block_on(conduct(server, phase, limits.drain, signals));
@@ -110,6 +119,36 @@ pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
     main.shutdown_background();
     log.close(Duration::from_secs(1));
     Ok(code)
+}
+
+/// Work of the whole life of a server.
+type Lifelong = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Says that the server is ready, as soon as there is a certificate to serve, and keeps that certificate.
+async fn keeping(
+    source: TlsSource,
+    current: Arc<Current>,
+    metrics: &Arc<Metrics>,
+    phase: Phase,
+) -> anyhow::Result<Lifelong> {
+    let ready = move || {
+        phase.enter(Stage::Serving);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    };
+    match source {
+        #[cfg(feature = "cluster")]
+        TlsSource::Managed(plan) => {
+            let client = certificates::client().await.context(
+                "cannot find the API server that `--tls-managed` needs; run in a cluster or set `KUBECONFIG`",
+            )?;
+            let keeper = certificates::Keeper::new(client, plan, current, Arc::clone(metrics));
+            Ok(Box::pin(keeper.run(ready)))
+        }
+        TlsSource::Files { .. } | TlsSource::Ephemeral { .. } => {
+            let _ = (current, metrics);
+            Ok(Box::pin(async move { ready() }))
+        }
+    }
 }
 
 /// One thread for admissions is the fastest on the one or two cores that a webhook gets: no work moves between
@@ -159,7 +198,7 @@ impl Loaded {
                 Ok(())
             }));
         }
-        Ok(Loaded { admission, tls, watched, metrics, phase })
+        Ok(Loaded { current, admission, tls, watched, metrics, phase })
     }
 }
 
@@ -195,9 +234,9 @@ fn load_certificate(
                 Ok(())
             }));
         }
-        TlsSource::Ephemeral { ca_out } => {
+        TlsSource::Ephemeral { ca_out, names } => {
             let now = SystemTime::now();
-            let pair = ephemeral::make(&[], now).context("cannot make a throw-away certificate")?;
+            let pair = ephemeral::make(names, now).context("cannot make a throw-away certificate")?;
             let identity = Identity::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes(), now)
                 .context("cannot use the throw-away certificate")?;
             if let Some(path) = ca_out {
@@ -206,6 +245,9 @@ fn load_certificate(
             }
             take(identity, current, metrics);
         }
+        // Its keeper fetches it, as often as it takes.
+        #[cfg(feature = "cluster")]
+        TlsSource::Managed(_) => {}
     }
     Ok(())
 }

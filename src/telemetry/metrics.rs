@@ -105,6 +105,11 @@ pub struct Metrics {
     /// Requests being answered now.
     pub in_flight: Gauge,
     certificate_end: Gauge,
+    renewals: Family<What, Counter>,
+    /// `caBundle`s of webhook configurations that were put right.
+    pub bundle_repairs: Counter,
+    /// Looks at the API server that ended in an error.
+    pub kubernetes_errors: Counter,
 }
 
 impl Metrics {
@@ -125,6 +130,9 @@ impl Metrics {
             connections: Gauge::default(),
             in_flight: Gauge::default(),
             certificate_end: Gauge::default(),
+            renewals: Family::default(),
+            bundle_repairs: Counter::default(),
+            kubernetes_errors: Counter::default(),
         };
         metrics.register(log);
         Arc::new(metrics)
@@ -151,6 +159,12 @@ impl Metrics {
         guard.register("reloads", "Changed files read again, by outcome", self.reloads.clone());
         let help = "1 while what is on disk could not be used and the last good one is in force";
         guard.register("reload_failing", help, self.stale.clone());
+        let help = "Certificates written to the Secret of `--tls-managed`";
+        guard.register("certificate_renewals", help, self.renewals.clone());
+        let help = "Webhook configurations whose `caBundle` was put right";
+        guard.register("ca_bundle_repairs", help, self.bundle_repairs.clone());
+        let help = "Looks at Secret and webhook configurations that ended in an error";
+        guard.register("kubernetes_errors", help, self.kubernetes_errors.clone());
         let (name, help) =
             ("certificate_not_after_timestamp", "End of the served certificate, seconds since 1970");
         guard.register_with_unit(name, help, Unit::Seconds, self.certificate_end.clone());
@@ -205,6 +219,15 @@ impl Metrics {
     /// Notes the end of the certificate that is served from now on.
     pub fn certificate_until(&self, seconds_since_1970: i64) {
         self.certificate_end.set(seconds_since_1970);
+    }
+
+    /// Counts what was written to the managed Secret.
+    pub fn renewed(&self, authority: bool, leaf: bool) {
+        for (new, what) in [(authority, "authority"), (leaf, "leaf")] {
+            if new {
+                self.renewals.get_or_create(&What { what }).inc();
+            }
+        }
     }
 
     /// Everything as OpenMetrics text.

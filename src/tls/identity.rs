@@ -65,23 +65,28 @@ pub enum IdentityError {
 impl Identity {
     /// Reads a PEM chain and key and checks that they belong together and are valid at `now`.
     pub fn from_pem(chain: &[u8], key: &[u8], now: SystemTime) -> Result<Identity, IdentityError> {
+        let identity = Identity::read(chain, key)?;
+        let now = seconds(now);
+        if identity.not_after <= now {
+            return Err(IdentityError::Expired(date(identity.not_after)));
+        }
+        if identity.not_before > now + SKEW.as_secs().cast_signed() {
+            return Err(IdentityError::NotYet(date(identity.not_before)));
+        }
+        Ok(identity)
+    }
+
+    /// Reads a PEM chain and key and checks that they belong together, whatever the time.
+    pub fn read(chain: &[u8], key: &[u8]) -> Result<Identity, IdentityError> {
         let chain = read_chain(chain)?;
         let key = read_key(key)?;
         let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
         let (not_before, not_after) =
             validity(leaf).ok_or(IdentityError::BrokenCertificate { position: 1 })?;
-        let provider = super::provider();
-        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+        let key = CertifiedKey::from_der(chain, key, &super::provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => IdentityError::Mismatch,
             _ => IdentityError::BrokenKey,
         })?;
-        let now = seconds(now);
-        if not_after <= now {
-            return Err(IdentityError::Expired(date(not_after)));
-        }
-        if not_before > now + SKEW.as_secs().cast_signed() {
-            return Err(IdentityError::NotYet(date(not_before)));
-        }
         Ok(Identity { key: Arc::new(key), not_before, not_after })
     }
 }
@@ -96,8 +101,9 @@ fn date(seconds: i64) -> String {
         .map_or_else(|_| "an impossible date".to_owned(), |at| format!("{} {}", at.date(), at.time()))
 }
 
-fn validity(leaf: &CertificateDer<'_>) -> Option<(i64, i64)> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+/// Start and end of a certificate, seconds since 1970.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let validity = parsed.validity();
     Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }

@@ -1,8 +1,10 @@
-//! Certificates: where they come from (`files`, `ephemeral`, `managed`), how they are served, who may connect.
+//! Certificates: what makes one fit to serve (`identity`), where else than files it comes from (`ephemeral`, `managed`),
+//! who may connect (`clients`).
 
 pub mod clients;
 pub mod ephemeral;
 pub mod identity;
+pub mod managed;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! and as a process of its own. Everything listens on a free loopback port.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod api;
 pub mod client;
 pub mod pki;
 pub mod process;
@@ -114,7 +115,7 @@ pub fn start(engine: Engine, limits: Limits) -> Running {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = listen("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
+            let listener = listen("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
             serving.enter(Stage::Serving);
             sender.send(listener.local_addr().unwrap()).unwrap();
             Server { admission, tls, listener }.serve().await;

@@ -52,8 +52,15 @@ impl Process {
         let mut command = command();
         command.current_dir(folder.path());
         command.args(["--tls-cert", "tls.crt", "--tls-key", "tls.key"]).args(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut Prepared { command: &mut command, folder: folder.path() });
+        let process = Process::spawn(command, folder, pair.ca);
+        wait_until("the server is ready", || process.has("ready"));
+        process
+    }
+
+    /// Runs a command that is set up already, in this folder.
+    pub fn spawn(mut command: Command, folder: TempDir, ca: String) -> Process {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (out, theirs) = (child.stdout.take().unwrap(), Arc::clone(&lines));
@@ -62,9 +69,7 @@ impl Process {
                 theirs.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
-        let process = Process { child, lines, folder, ca: pair.ca };
-        wait_until("the server is ready", || process.has("ready"));
-        process
+        Process { child, lines, folder, ca }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
