@@ -18,7 +18,6 @@ fn folder() -> PathBuf {
 
 struct Fixture {
     name: String,
-    text: String,
     /// `PSG103 deny`; empty where it should be clean.
     expected: BTreeSet<String>,
     arguments: Vec<String>,
@@ -43,7 +42,6 @@ fn fixture(path: &Path) -> Fixture {
         name: path.file_name().unwrap().to_string_lossy().into_owned(),
         expected: expected.split(',').map(|one| one.trim().to_owned()).filter(|one| one != "clean").collect(),
         arguments: header("# check").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
-        text,
     }
 }
 
