@@ -3,15 +3,16 @@
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-bookworm AS build
 ARG TARGETARCH
 WORKDIR /source
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # Cross-compiled, since emulation takes an hour. aws-lc-rs needs a C compiler for the target; nothing else is foreign.
 RUN case "$TARGETARCH" in \
       amd64) target=x86_64-unknown-linux-gnu; gcc=x86_64-linux-gnu-gcc; \
-             packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+             packages=(gcc-x86-64-linux-gnu libc6-dev-amd64-cross) ;; \
       arm64) target=aarch64-unknown-linux-gnu; gcc=aarch64-linux-gnu-gcc; \
-             packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+             packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross) ;; \
       *) echo "no build for $TARGETARCH" >&2; exit 1 ;; \
     esac \
- && apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages \
+ && apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" \
  && echo "$target" > /target && echo "$gcc" > /gcc
 COPY rust-toolchain.toml .
 RUN rustup target add "$(cat /target)"

@@ -8,15 +8,18 @@ use super::report::{About, Found, Source};
 use crate::admission::Request;
 use crate::finding::{Finding, Level, Rule, Severity};
 use crate::policy::{Mode, Policy};
-use crate::rules::{Subject, psg303_migration_job_image_drift as image_drift};
+use crate::rules::{
+    Subject, psg116_service_link_collision as collision, psg303_migration_job_image_drift as image_drift,
+};
 use crate::workload::annotations::Own;
 use crate::workload::discover::{classify, locate};
 
 /// Collects what the rules need of each object, and asks them at the end.
 pub(super) struct Across<'p> {
     policy: &'p Policy,
-    seen: Vec<image_drift::Seen>,
     kept: Vec<Kept>,
+    images: Vec<image_drift::Seen>,
+    names: Vec<collision::Seen>,
 }
 
 /// An object as its findings will name it.
@@ -28,7 +31,7 @@ struct Kept {
 
 impl<'p> Across<'p> {
     pub(super) fn new(policy: &'p Policy) -> Self {
-        Across { policy, seen: Vec::new(), kept: Vec::new() }
+        Across { policy, kept: Vec::new(), images: Vec::new(), names: Vec::new() }
     }
 
     /// Takes note of one object; `locate_source` tells where a pointer into it leads in its file.
@@ -50,25 +53,44 @@ impl<'p> Across<'p> {
         locate_source: &dyn Fn(&str) -> Option<Source>,
     ) -> Option<()> {
         let request = Request::of_manifest(text).ok()?;
+        if &*request.kind.kind == "Service" && request.kind.group.is_empty() {
+            let about = about.clone();
+            self.names.push(collision::Seen::service(&about.namespace, &about.resource));
+            self.images.push(image_drift::Seen {
+                namespace: about.namespace.clone(),
+                servers: Vec::new(),
+                migrations: Vec::new(),
+            });
+            self.kept.push(Kept { about, exempt: Vec::new(), sources: BTreeMap::new() });
+            return Some(());
+        }
         let found = classify(&request.kind, self.policy.kinds())?;
         let located = locate(request.object?.get(), found).ok()?;
         let workload = located.read(request.kind.kind.0.clone()).ok()??;
         let settings = self.policy.settings(&request.namespace);
         let own = Own::read(&workload.template.metadata.annotations);
         let subject = Subject::examine(&workload, settings, &own, None);
-        let seen = image_drift::Seen::of(&subject, &about.namespace);
-        let exempt = own.allow.iter().copied().filter(|rule| settings.may_exempt(rule)).collect();
-        let pointers = seen.migrations.iter().map(|(place, _)| place.pointer.clone());
+        let images = image_drift::Seen::of(&subject, &about.namespace);
+        let names = collision::Seen::of(&subject, &about.namespace);
+        let places = images
+            .migrations
+            .iter()
+            .map(|(place, _)| place)
+            .chain(names.servers.iter().map(|(place, _)| place));
+        let pointers = places.map(|place| place.pointer.clone());
         let sources =
             pointers.filter_map(|pointer| Some((pointer.clone(), locate_source(&pointer)?))).collect();
-        self.seen.push(seen);
+        let exempt = own.allow.iter().copied().filter(|rule| settings.may_exempt(rule)).collect();
+        self.images.push(images);
+        self.names.push(names);
         self.kept.push(Kept { about: about.clone(), exempt, sources });
         Some(())
     }
 
     /// The findings over all objects.
     pub(super) fn finish(self) -> Vec<Found> {
-        let findings = image_drift::across(&self.seen);
+        let mut findings = collision::across(&self.names);
+        findings.extend(image_drift::across(&self.images));
         findings.into_iter().filter_map(|(index, finding)| self.settle(&self.kept[index], finding)).collect()
     }
 

@@ -115,11 +115,11 @@ fn one(
             let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
             report.findings.extend(found);
         }
-        Err(what) => report.unread.push(Unread {
+        Err(error) => report.unread.push(Unread {
             file: about.to_string(),
             line: 0,
             column: 0,
-            what,
+            what: error.to_string(),
             help: "look at the object with `kubectl get -o yaml`".to_owned(),
         }),
     }

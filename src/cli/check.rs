@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::across::Across;
-use super::judge::{Judge, judge};
+use super::judge::{Judge, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, note};
@@ -132,14 +132,17 @@ impl Check<'_> {
                         Found::new(finding, about.clone(), source)
                     }));
                 }
-                Err(what) => self.report.unread.push(Unread {
-                    file: input.name.clone(),
-                    line: object.node.place.line + document.first_line - 1,
-                    column: object.node.place.column,
-                    what,
-                    help: "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields"
-                        .to_owned(),
-                }),
+                Err(error) => {
+                    let source = locate(&pointer_of(&error.path));
+                    self.report.unread.push(Unread {
+                        file: input.name.clone(),
+                        line: source.as_ref().map_or(document.first_line, |source| source.line),
+                        column: source.as_ref().map_or(1, |source| source.column),
+                        what: format!("{about}: {error}"),
+                        help: "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields"
+                            .to_owned(),
+                    });
+                }
             }
         }
     }
@@ -177,7 +180,13 @@ fn locate(
 ) -> Option<Source> {
     let root = document.content.as_ref().ok()?.as_ref()?;
     let text = &text[document.bytes.clone()];
-    let place = closest(root, &format!("{}{pointer}", object.pointer));
+    let mut place = closest(root, &format!("{}{pointer}", object.pointer));
+    // What the API server takes as `stringData` reaches the webhook as `data`.
+    if let (true, Some(key)) = (object.kind() == "Secret", pointer.strip_prefix("/data/"))
+        && root.at(&format!("{}{pointer}", object.pointer)).is_none()
+    {
+        place = closest(root, &format!("{}/stringData/{key}", object.pointer));
+    }
     Some(Source {
         file: input.name.clone(),
         line: place.line + document.first_line - 1,

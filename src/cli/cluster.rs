@@ -1,8 +1,9 @@
 //! What `audit` and `eject` share: which cluster, which namespaces.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -38,16 +39,33 @@ impl Scope {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let config = match (&self.kubeconfig, &self.context) {
             (Some(file), _) => {
-                let kubeconfig = Kubeconfig::read_from(file)
-                    .with_context(|| format!("cannot read the kubeconfig `{}`", file.display()))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await
+                let kubeconfig = Kubeconfig::read_from(file).map_err(|error| {
+                    anyhow!("cannot read the kubeconfig `{}`: {}", file.display(), root(&error))
+                })?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(|error| unusable(&error))?
             }
-            (None, Some(_)) => Config::from_kubeconfig(&options).await,
-            (None, None) => return Client::try_default().await.context("found no cluster to talk to"),
+            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
+            (None, None) => Config::infer().await.map_err(|error| {
+                anyhow!("found no cluster: {}; name a kubeconfig with `--kubeconfig`", root(&error))
+            })?,
         };
-        let config = config.context("cannot use the kubeconfig")?;
-        Client::try_from(config).context("cannot use the kubeconfig")
+        Client::try_from(config).map_err(|error| unusable(&error))
     }
+}
+
+fn unusable(error: &dyn Error) -> anyhow::Error {
+    anyhow!("cannot use the kubeconfig: {}", root(error))
+}
+
+/// The cause at the bottom: kube's errors repeat theirs at every level.
+fn root(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// Runs one command's work to its end.

@@ -1,5 +1,6 @@
 //! `prefect-guard eject`: takes our initContainer out of what runs.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -16,8 +17,9 @@ use crate::policy::Policy;
 
 /// Takes the initContainer `prefect-guard-migrate` out of everything that runs, for an uninstall.
 ///
-/// Without `--yes` it only says what it would do. The pods of what is changed roll over. Remove the webhook
-/// configurations first (`helm uninstall` does): while they stand, the container would be put back.
+/// Without `--yes` it only says what it would do. The pods of what is changed roll over. The webhooks must be gone
+/// first (`helm uninstall`) or leave the namespace alone (its label `prefect-guard.io/enabled=false`): they would put
+/// the container back.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -47,15 +49,13 @@ async fn carry_out(
     yes: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
-    let standing = eject::standing(client).await?.unwrap_or_default();
-    if !standing.is_empty() {
-        let command = format!("kubectl delete {}", standing.join(" "));
-        if yes {
-            bail!("the webhook would put the container back; run `{command}` first, or `helm uninstall`");
-        }
-        note(format_args!("note: the webhook is still registered; before `--yes`, run `{command}`"));
-    }
     let targets = find(client, namespace, policy).await?;
+    if let Some(obstacle) = obstacle(client, &targets).await? {
+        if yes {
+            bail!("{obstacle}");
+        }
+        note(format_args!("note: {obstacle}"));
+    }
     let mut left = 0;
     for target in &targets {
         let Target { resource, namespace, name, .. } = target;
@@ -82,6 +82,28 @@ async fn carry_out(
         (found, true) => writeln!(out, "{} of {found} done", found - left)?,
     }
     Ok(if left == 0 { Outcome::Clean } else { Outcome::Refused })
+}
+
+/// Why the container would be put back, or its removal refused, and what to do first.
+async fn obstacle(client: &Client, targets: &[Target]) -> anyhow::Result<Option<String>> {
+    let standing = eject::standing(client).await?.unwrap_or_default();
+    let namespaces: BTreeSet<&str> = targets.iter().map(|target| target.namespace.as_str()).collect();
+    let mut watched = Vec::new();
+    for namespace in namespaces {
+        if !standing.is_empty() && !eject::opted_out(client, namespace).await? {
+            watched.push(namespace);
+        }
+    }
+    if watched.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the webhook still watches {}; first run `helm uninstall`, `kubectl delete {}`, or \
+         `kubectl label namespace {} prefect-guard.io/enabled=false`",
+        watched.join(", "),
+        standing.join(" "),
+        watched.join(" ")
+    )))
 }
 
 /// Everything with our container in its template.

@@ -19,12 +19,15 @@ async fn fake(
     mut handle: mock::Handle<Request<Body>, Response<Body>>,
     mut objects: Vec<Value>,
     hooks: Value,
+    labels: Value,
     puts_back: bool,
 ) -> Vec<Value> {
     while let Some((request, send)) = handle.next_request().await {
         let path = request.uri().path().to_owned();
         let (status, answer) = if path.ends_with("webhookconfigurations") {
             (200, json!({"items": if path.contains("mutating") { hooks.clone() } else { json!([]) }}))
+        } else if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 {
+            (200, json!({"metadata": {"labels": labels}}))
         } else if request.method() == "PATCH" {
             assert_eq!(request.headers()["content-type"], "application/json-patch+json");
             let target =
@@ -52,14 +55,14 @@ async fn fake(
 
 fn eject(
     objects: Vec<Value>,
-    hooks: Value,
+    (hooks, labels): (Value, Value),
     puts_back: bool,
     yes: bool,
 ) -> (anyhow::Result<Outcome>, String, Vec<Value>) {
     let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let api = tokio::spawn(fake(handle, objects, hooks, puts_back));
+        let api = tokio::spawn(fake(handle, objects, hooks, labels, puts_back));
         let client = Client::new(service, "default");
         let mut out = Vec::new();
         let outcome = carry_out(&client, None, &Policy::default(), yes, &mut out).await;
@@ -74,7 +77,7 @@ fn some() -> Vec<Value> {
 
 #[test]
 fn without_yes_nothing_changes() {
-    let (outcome, text, after) = eject(some(), json!([]), false, false);
+    let (outcome, text, after) = eject(some(), (json!([]), json!({})), false, false);
     assert_eq!(outcome.unwrap(), Outcome::Clean);
     assert_eq!(after, some());
     assert!(text.contains("would remove `prefect-guard-migrate` from Deployment data/a"), "{text}");
@@ -83,27 +86,31 @@ fn without_yes_nothing_changes() {
 
 #[test]
 fn takes_ours_out_and_nothing_else() {
-    let (outcome, text, after) = eject(some(), json!([]), false, true);
+    let (outcome, text, after) = eject(some(), (json!([]), json!({})), false, true);
     assert_eq!(outcome.unwrap(), Outcome::Clean);
     assert_eq!(after, [object("a", &["wait", "last"]), object("b", &["wait"]), object("c", &[])]);
     assert!(text.ends_with("2 of 2 done\n"), "{text}");
-    let (_, text, _) = eject(after, json!([]), false, true);
+    let (_, text, _) = eject(after, (json!([]), json!({})), false, true);
     assert_eq!(text, "nothing holds `prefect-guard-migrate`\n");
 }
 
 #[test]
-fn refuses_while_the_webhook_stands() {
+fn refuses_while_the_webhook_watches() {
     let hooks =
         json!([{"metadata": {"name": "prefect-guard"}, "webhooks": [{"name": "mutate.prefect-guard.io"}]}]);
-    let (outcome, _, after) = eject(some(), hooks, false, true);
+    let (outcome, _, after) = eject(some(), (hooks.clone(), json!({})), false, true);
     let text = format!("{:#}", outcome.unwrap_err());
     assert!(text.contains("kubectl delete mutatingwebhookconfiguration/prefect-guard"), "{text}");
+    assert!(text.contains("kubectl label namespace data prefect-guard.io/enabled=false"), "{text}");
     assert_eq!(after, some());
+    let labels = json!({"prefect-guard.io/enabled": "false"});
+    let (outcome, text, _) = eject(some(), (hooks, labels), false, true);
+    assert_eq!(outcome.unwrap(), Outcome::Clean, "{text}");
 }
 
 #[test]
 fn says_when_something_puts_it_back() {
-    let (outcome, text, _) = eject(vec![object("a", &[NAME])], json!([]), true, true);
+    let (outcome, text, _) = eject(vec![object("a", &[NAME])], (json!([]), json!({})), true, true);
     assert_eq!(outcome.unwrap(), Outcome::Refused);
     assert!(text.contains("put the container back") && text.ends_with("0 of 1 done\n"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::admission::Request;
+use crate::admission::{Request, Unreadable};
 use crate::decision::{Decision, Door, decide};
 use crate::finding::{Finding, Severity};
 use crate::patch::{self, Fix};
@@ -29,7 +29,7 @@ pub(super) struct Verdict {
 }
 
 /// Judges one object. The error says what of it could not be read, and holds no values.
-pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdict, String> {
+pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdict, Unreadable> {
     let written = object.to_string();
     let mut pinned = Vec::new();
     let mut applied = None;
@@ -39,8 +39,10 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
         pinned.retain(|finding| matches!(finding.fix, Some(Fix::Pin { .. })));
         if !mutation.operations.is_empty() {
             let mut mutated = object.clone();
-            patch::apply(&mut mutated, &mutation.operations)
-                .map_err(|_| "the patch does not apply to this object".to_owned())?;
+            patch::apply(&mut mutated, &mutation.operations).map_err(|_| Unreadable {
+                path: "spec".to_owned(),
+                problem: "does not take the migration's patch".to_owned(),
+            })?;
             applied = Some(mutated);
         }
     }
@@ -68,9 +70,14 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
 }
 
 /// Asks one door about an object given as JSON text.
-pub(super) fn ask(door: Door, object: &str, policy: &Policy) -> Result<Decision, String> {
-    let request = Request::of_manifest(object).map_err(|error| error.to_string())?;
-    decide(door, &request, policy).map_err(|error| error.to_string())
+pub(super) fn ask(door: Door, object: &str, policy: &Policy) -> Result<Decision, Unreadable> {
+    decide(door, &Request::of_manifest(object)?, policy)
+}
+
+/// The JSON pointer for a field's path: `spec.containers[0].env` is `/spec/containers/0/env`.
+pub(super) fn pointer_of(path: &str) -> String {
+    let parts = path.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty());
+    parts.map(|part| format!("/{part}")).collect()
 }
 
 /// A pointer into the mutated object as a pointer into the original: items of lists are told by their names, and
@@ -110,6 +117,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_path_is_a_pointer() {
+        assert_eq!(pointer_of("spec.containers[0].env[12].name"), "/spec/containers/0/env/12/name");
+        assert_eq!(pointer_of(""), "");
+    }
 
     #[test]
     fn leads_back_to_the_original_by_name() {

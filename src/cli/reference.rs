@@ -43,7 +43,7 @@ fn rows(root: &Value, schema: &Value, prefix: &str, text: &mut String) {
             // Its properties are the names of all rules.
             "rules" => {}
             "namespaces" => {
-                rows(root, resolve(root, &inner["additionalProperties"]), &format!("{path}.NAME."), text)
+                rows(root, resolve(root, &inner["additionalProperties"]), &format!("{path}.NAME."), text);
             }
             "kinds" => rows(root, resolve(root, &inner["items"]), &format!("{path}[]."), text),
             _ => rows(root, inner, &format!("{path}."), text),

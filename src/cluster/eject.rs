@@ -2,7 +2,7 @@
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use kube::Client;
-use kube::api::ListParams;
+use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde_json::{Value, json};
 
@@ -117,4 +117,19 @@ pub async fn standing(client: &Client) -> Result<Option<Vec<String>>, ClusterErr
         }
     }
     Ok(Some(found))
+}
+
+/// Whether the webhooks leave this namespace alone. What may not be looked at counts as watched.
+///
+/// # Errors
+/// When the API server cannot be reached.
+pub async fn opted_out(client: &Client, namespace: &str) -> Result<bool, ClusterError> {
+    let request = Request::new("/api/v1/namespaces")
+        .get(namespace, &GetParams::default())
+        .map_err(|_| ClusterError::Unreadable { plural: "namespaces".to_owned() })?;
+    match client.request::<Value>(request).await {
+        Ok(object) => Ok(object["metadata"]["labels"]["prefect-guard.io/enabled"] == "false"),
+        Err(error) if matches!(status(&error), Some(403 | 404)) => Ok(false),
+        Err(error) => Err(ClusterError::new("get", "namespaces", error)),
+    }
 }

@@ -270,17 +270,17 @@ impl<'a> Edit<'a> {
 
     /// Whether a key that begins its line is inside braces all the same.
     fn is_nested_in_flow(&self, key: &Key) -> bool {
-        fn inside(edit: &Edit<'_>, node: &Node, key: &Key, flow: bool) -> bool {
+        fn inside(node: &Node, key: &Key, flow: bool) -> bool {
             let flow = flow || Edit::is_flow(node);
             match &node.content {
-                Content::List(items) => items.iter().any(|item| inside(edit, item, key, flow)),
+                Content::List(items) => items.iter().any(|item| inside(item, key, flow)),
                 Content::Map(entries) => entries
                     .iter()
-                    .any(|(own, value)| (flow && own.place == key.place) || inside(edit, value, key, flow)),
+                    .any(|(own, value)| (flow && own.place == key.place) || inside(value, key, flow)),
                 _ => false,
             }
         }
-        inside(self, self.root, key, false)
+        inside(self.root, key, false)
     }
 
     /// The column (from 0) of the dash before an item that shares the line with it and nothing else.

@@ -3,6 +3,7 @@
 mod github;
 mod json;
 mod sarif;
+#[cfg(feature = "cluster")]
 mod table;
 mod text;
 
@@ -20,6 +21,7 @@ pub(crate) enum Format {
     /// For people: each finding at its line.
     Text,
     /// For people: one line a finding, of what has no lines.
+    #[cfg(feature = "cluster")]
     #[value(skip)]
     Table,
     /// For programs.
@@ -162,6 +164,7 @@ impl Report {
     pub(crate) fn print(&self, format: Format, explain: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         match format {
             Format::Text => text::print(self, explain, out),
+            #[cfg(feature = "cluster")]
             Format::Table => table::print(self, out),
             Format::Json => json::print(self, out),
             Format::Sarif => sarif::print(self, out),
