@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::view::Text;
 use super::Container;
 use super::command::{self, Invocation};
 use super::env::Environment;
+use super::view::Text;
 
 impl Container<'_> {
     /// What the container runs. Settled without reading when no token could name Prefect.

@@ -101,10 +101,16 @@ fn finds_database_commands_in_order() {
     assert_eq!(actions(&["prefect", "server", "database", "reset", "-y"]), [Action::Reset]);
     assert_eq!(actions(&["sh", "-c", "yes | prefect orion database downgrade"]), [Action::Downgrade]);
     assert_eq!(actions(&["sh", "-c", "x=$(prefect server database reset -y)"]), [Action::Reset]);
-    assert_eq!(actions(&["kubectl", "exec", "deploy/x", "--", "prefect", "server", "database", "reset"]), [Action::Reset]);
+    assert_eq!(
+        actions(&["kubectl", "exec", "deploy/x", "--", "prefect", "server", "database", "reset"]),
+        [Action::Reset]
+    );
     assert_eq!(actions(&["kubectl", "run", "x", "--", "prefect", "server", "start"]), []);
     for option in ["--help", "--dry-run", "-r", "--revision=base"] {
-        assert_eq!(actions(&["prefect", "server", "database", "upgrade", option, "3"]), [Action::OtherDatabase]);
+        assert_eq!(
+            actions(&["prefect", "server", "database", "upgrade", option, "3"]),
+            [Action::OtherDatabase]
+        );
     }
     assert_eq!(actions(&["prefect", "server", "database", "upgrade", "-y", "-r", "head"]), [Action::Upgrade]);
     assert_eq!(actions(&["xargs", "prefect", "server", "database", "stamp"]), [Action::OtherDatabase]);

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::command::{Action, Call, Invocation, Position, Program};
 use super::shell;
 use super::words::{
-    Python, basename, is_assignment, is_name_char, is_python, is_shell, only_talks_of_it, options, prints_only, python,
-    runner, serves_prefect, split_string,
+    Python, basename, is_assignment, is_name_char, is_python, is_shell, only_talks_of_it, options,
+    prints_only, python, runner, serves_prefect, split_string,
 };
 
 /// Reads an argv (command, then args). `lookup` gives the literal value of an environment variable, for `$VAR` in
@@ -221,14 +221,17 @@ impl<'a> Reader<'a, '_> {
         }
         let mut tokens: Vec<Cow<'a, str>> = Vec::with_capacity(words.len());
         for word in words {
-            let is_script = tokens.last().is_some_and(|before| before.starts_with('-') && before.ends_with('c'));
+            let is_script =
+                tokens.last().is_some_and(|before| before.starts_with('-') && before.ends_with('c'));
             if matches!(word.as_str(), "$@" | "$*" | "${@}") {
                 tokens.extend(self.arguments.iter().skip(1).cloned());
             } else if word.contains('$') && !is_assignment(&word) {
                 match self.expand(&word) {
                     // An unquoted variable is split into words. Whether it was quoted is not known any more; what
                     // follows `sh -c` or holds blanks of its own was.
-                    Some(value) if !is_script && (word.starts_with("${") || !word.contains(char::is_whitespace)) => {
+                    Some(value)
+                        if !is_script && (word.starts_with("${") || !word.contains(char::is_whitespace)) =>
+                    {
                         tokens.extend(value.split_whitespace().map(|w| Cow::Owned(w.to_owned())));
                     }
                     Some(value) => tokens.push(Cow::Owned(value)),
@@ -290,7 +293,9 @@ impl<'a> Reader<'a, '_> {
             self.prefect(tokens, at + 1, |subcommand| position(subcommand, Program::Prefect));
         } else if is_python(name) {
             match python(rest) {
-                Some(Python { runs, next }) if matches!(runs, "prefect" | "prefect.cli" | "prefect.__main__") => {
+                Some(Python { runs, next })
+                    if matches!(runs, "prefect" | "prefect.cli" | "prefect.__main__") =>
+                {
                     let next = at + 1 + next;
                     self.prefect(tokens, next, |subcommand| position(subcommand, Program::PythonModule));
                 }
@@ -354,7 +359,9 @@ impl<'a> Reader<'a, '_> {
         let action = match words.as_slice() {
             ["server" | "orion", "start", ..] => Action::Serve,
             ["server", "services", "start", ..] => Action::Services,
-            ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(&tokens[at..]) => Action::OtherDatabase,
+            ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(&tokens[at..]) => {
+                Action::OtherDatabase
+            }
             ["server" | "orion", "database", "upgrade", ..] => Action::Upgrade,
             ["server" | "orion", "database", "reset", ..] => Action::Reset,
             ["server" | "orion", "database", "downgrade", ..] => Action::Downgrade,

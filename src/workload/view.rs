@@ -244,7 +244,10 @@ impl<'a> Container<'a> {
             ("readinessProbe", &self.readiness_probe),
             ("startupProbe", &self.startup_probe),
         ];
-        hooks.into_iter().map(|(field, hook)| (field, &*hook.exec.command)).filter(|(_, argv)| !argv.is_empty())
+        hooks
+            .into_iter()
+            .map(|(field, hook)| (field, &*hook.exec.command))
+            .filter(|(_, argv)| !argv.is_empty())
     }
 
     /// An initContainer that keeps running beside the pod (Kubernetes 1.29 and later).

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 /// Whether a token names a shell.
 pub(super) fn is_shell(token: &str) -> bool {
-    matches!(basename(token), "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" | "mksh" | "rbash" | "fish" | "csh" | "tcsh")
+    matches!(
+        basename(token),
+        "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" | "mksh" | "rbash" | "fish" | "csh" | "tcsh"
+    )
 }
 
 pub(super) fn basename(token: &str) -> &str {
@@ -82,7 +85,9 @@ pub(super) fn python<'t>(tokens: &'t [Cow<'_, str>]) -> Option<Python<'t>> {
             return Some(Python { runs: basename(token), next: at + 1 });
         };
         at += 1;
-        let Some(flag) = flags.find(['c', 'm', 'X', 'W']).filter(|_| !flags.starts_with('-')) else { continue };
+        let Some(flag) = flags.find(['c', 'm', 'X', 'W']).filter(|_| !flags.starts_with('-')) else {
+            continue;
+        };
         let attached = &flags[flag + 1..];
         match (flags.as_bytes()[flag], attached) {
             (b'c', _) => return None,
