@@ -18,7 +18,7 @@ use support::generate::{
 use support::{ask, mutated, patch_of};
 
 fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() };
+    let mut config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
     if let Some(cases) = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()) {
         config.cases = cases;
     }

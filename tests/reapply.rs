@@ -441,6 +441,7 @@ fn a_migration_of_the_authors_own_takes_the_place_of_ours_and_is_pinned() {
     let mut own = manifest();
     spec(&mut own)["initContainers"].as_array_mut().expect("initContainers").push(json!({
         "name": "migrate", "image": "prefecthq/prefect:3.4.0", "args": ["prefect", "server", "database", "upgrade", "-y"],
+        "env": [{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}],
     }));
     let mut cluster = Cluster::create(&manifest());
     cluster.apply(&own);

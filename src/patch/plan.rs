@@ -70,7 +70,7 @@ pub fn make(
         (Some(Obstacle::Controlled), _) => None,
         (Some(_), Some(index)) => Some(remove(index)),
         (Some(_), None) => None,
-        (None, _) => mend(workload, lead, own, &call, ours, before),
+        (None, _) => mend(workload, servers, own, &call, ours, before),
     };
     Plan { ours, adopted, obstacle, call: Some(call), fix }
 }
@@ -82,13 +82,14 @@ fn remove(index: usize) -> (Fix, Difference) {
 /// The fix that leaves our container there, current and in its place.
 fn mend(
     workload: &Workload<'_>,
-    lead: &Server<'_>,
+    servers: &[Server<'_>],
     own: &Own<'_>,
     call: &CommandLine,
     ours: Option<usize>,
     before: Option<&Before<'_>>,
 ) -> Option<(Fix, Difference)> {
-    let at = place(workload, lead, own);
+    let at = place(workload, servers, own);
+    let lead = servers.first()?;
     let containers = workload.template.spec.init_containers();
     let wanted = Wanted {
         server: lead.container,
@@ -117,7 +118,7 @@ fn mend(
 }
 
 /// Where our container belongs, as an index into the initContainers without it.
-fn place(workload: &Workload<'_>, lead: &Server<'_>, own: &Own<'_>) -> usize {
+fn place(workload: &Workload<'_>, servers: &[Server<'_>], own: &Own<'_>) -> usize {
     let others: Vec<&str> = workload
         .template
         .spec
@@ -128,7 +129,8 @@ fn place(workload: &Workload<'_>, lead: &Server<'_>, own: &Own<'_>) -> usize {
         .collect();
     let of = |wanted: &str| others.iter().position(|name| *name == wanted);
     // A server that is itself a native sidecar starts in its turn: the migration has to come before it.
-    let end = if lead.at.init { of(&lead.container.name).unwrap_or(others.len()) } else { others.len() };
+    let sidecars = servers.iter().filter(|server| server.at.init);
+    let end = sidecars.filter_map(|server| of(&server.container.name)).min().unwrap_or(others.len());
     let wished = match &own.position {
         Some(Position::First) => Some(0),
         Some(Position::Before(name)) => of(name),

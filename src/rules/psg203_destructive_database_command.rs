@@ -1,8 +1,9 @@
 //! PSG203: a command that destroys data, in any container of any pod template.
 
-use super::{Server, Subject};
-use crate::finding::{Level, Report, Rule};
-use crate::workload::command::Action;
+use super::Subject;
+use crate::finding::{Level, Place, Report, Rule};
+use crate::workload::ContainerRef;
+use crate::workload::command::{Action, Invocation};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -17,19 +18,28 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     for server in subject.servers.iter().chain(&subject.database_commands) {
-        check_container(subject, server, report);
+        report_calls(&server.invocation, "runs", &subject.place(server.at), report);
+    }
+    let spec = &subject.workload.template.spec;
+    let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
+    for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
+        let container = subject.workload.container(at);
+        for (field, argv) in container.hooks() {
+            let verb = format!("`{}` runs", field.rsplit('/').next().unwrap_or(field));
+            report_calls(&container.hook_invocation(argv), &verb, &subject.place_of(at, field), report);
+        }
     }
 }
 
-fn check_container(subject: &Subject<'_>, server: &Server<'_>, report: &mut Report) {
-    for call in &server.invocation.calls {
+fn report_calls(invocation: &Invocation<'_>, verb: &str, place: &Place, report: &mut Report) {
+    for call in &invocation.calls {
         let (command, loss) = match call.action {
             Action::Reset => ("reset", "drops every table"),
             Action::Downgrade => ("downgrade", "drops columns and tables"),
             _ => continue,
         };
-        let what = format!("runs `prefect server database {command}`, which {loss}");
+        let what = format!("{verb} `prefect server database {command}`, which {loss}");
         let help = "take it out of the manifest; to do it on purpose, run it once by hand with `kubectl exec`";
-        report.add(&RULE, subject.place(server.at), what, help).about(command);
+        report.add(&RULE, place.clone(), what, help).about(command);
     }
 }

@@ -7,7 +7,7 @@ use crate::patch::plan::{self, Before, Plan};
 use crate::policy::Settings;
 use crate::prefect::database::{Database, Reading};
 use crate::workload::annotations::Own;
-use crate::workload::command::Invocation;
+use crate::workload::command::{Action, Invocation};
 use crate::workload::env::Environment;
 use crate::workload::{Class, Container, ContainerRef, Workload};
 
@@ -22,7 +22,8 @@ pub struct Subject<'a> {
     /// The Prefect servers in its template; the one that leads comes first.
     pub servers: Vec<Server<'a>>,
     /// Containers that run `prefect server database …` and are no server (migration initContainers, migration
-    /// Jobs), with the environment and the database setting they would use. Our own container is not among them.
+    /// Jobs), with the environment and the database setting they would use. Our own container is not among them
+    /// while it only migrates.
     pub database_commands: Vec<Server<'a>>,
     /// What should be done about the migration.
     pub plan: Plan,
@@ -56,13 +57,15 @@ impl<'a> Subject<'a> {
         let mut database_commands = Vec::new();
         for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
             let container = workload.container(at);
-            if at.init && &*container.name == crate::patch::container::NAME {
+            let invocation = container.invocation();
+            let is_ours = at.init && &*container.name == crate::patch::container::NAME;
+            // The name alone is no licence: what does more than migrate is judged as anybody's.
+            if is_ours && invocation.calls.iter().all(|call| call.action == Action::Upgrade) {
                 continue;
             }
             let named = !at.init && own.container == Some(&*container.name);
-            let invocation = container.invocation();
             let runs = invocation.server().is_some() && (!at.init || container.is_native_sidecar());
-            if (runs || named) && workload.class == Class::Server {
+            if (runs || named) && !is_ours && workload.class == Class::Server {
                 servers.push(Server::new(workload, settings, at, invocation));
             } else if !invocation.calls.is_empty() {
                 database_commands.push(Server::new(workload, settings, at, invocation));

@@ -37,6 +37,26 @@ fn finds_servers_behind_wrappers() {
         &["gunicorn", "-k", "uvicorn.workers.UvicornWorker", "prefect.server.api.server:create_app()"],
         &["bash", "/opt/prefect/entrypoint.sh", "prefect", "server", "start"],
         &["timeout", "-s", "TERM", "3600", "prefect", "server", "start"],
+        &["env", "-S", "A=b prefect server start"],
+        &["env", "--split-string=prefect server", "start"],
+        &["python", "-Im", "prefect", "server", "start"],
+        &["python", "-mprefect", "server", "start"],
+        &["python3", "-u", "/usr/local/bin/prefect", "server", "start"],
+        &["uvicorn", "--factory", "prefect.server.api.server:create_app(ephemeral=True)"],
+        &["su", "-", "prefect", "-c", "prefect server start"],
+        &["sh", "-c", "pre''fect \"server\" st\\art"],
+        &["sh", "-c", "${CMD:-prefect server start}"],
+        &["sh", "-c", "exec ${P:-prefect} server start"],
+        &["sh", "-c", "p=refect; p$p server start"],
+        &["sh", "-c", "set -- prefect server start; exec \"$@\""],
+        &["sh", "-c", "$0 $1 $2", "prefect", "server", "start"],
+        &["sh", "-c", "eval 'exec \"$@\"'", "sh", "prefect", "server", "start"],
+        &["sh", "-c", "exec sh -c \"$START\""],
+        &["bash", "-c", "$'prefect' $\"server\" start"],
+        &["sh", "-c", "trap 'prefect server start' EXIT; true"],
+        &["sh", "-c", "f() { prefect server start; }; f"],
+        &["sh", "-c", "case a in a) prefect server start;; esac"],
+        &["sh", "-c", "exec prefect server start \"unclosed"],
     ];
     for argv in servers {
         assert_eq!(actions(argv), [Action::Serve], "{argv:?}");
@@ -81,6 +101,18 @@ fn finds_database_commands_in_order() {
     assert_eq!(actions(&["prefect", "server", "database", "reset", "-y"]), [Action::Reset]);
     assert_eq!(actions(&["sh", "-c", "yes | prefect orion database downgrade"]), [Action::Downgrade]);
     assert_eq!(actions(&["sh", "-c", "x=$(prefect server database reset -y)"]), [Action::Reset]);
+    assert_eq!(
+        actions(&["kubectl", "exec", "deploy/x", "--", "prefect", "server", "database", "reset"]),
+        [Action::Reset]
+    );
+    assert_eq!(actions(&["kubectl", "run", "x", "--", "prefect", "server", "start"]), []);
+    for option in ["--help", "--dry-run", "-r", "--revision=base"] {
+        assert_eq!(
+            actions(&["prefect", "server", "database", "upgrade", option, "3"]),
+            [Action::OtherDatabase]
+        );
+    }
+    assert_eq!(actions(&["prefect", "server", "database", "upgrade", "-y", "-r", "head"]), [Action::Upgrade]);
     assert_eq!(actions(&["xargs", "prefect", "server", "database", "stamp"]), [Action::OtherDatabase]);
 }
 
@@ -126,4 +158,8 @@ fn says_when_it_cannot_read() {
     assert!(invocation(&["sh", "/start.sh"]).unreadable);
     assert!(invocation(&["sh", "-c", "prefect 'server start"]).unreadable);
     assert!(invocation(&["/app/run.sh"]).unreadable);
+    assert!(invocation(&["sh", "-c", "echo cHJlZmVjdA== | base64 -d | sh"]).unreadable);
+    assert!(invocation(&["sh", "-c", "$(echo prefect) server start"]).unreadable);
+    assert!(invocation(&["bash", "-c", "$'\\x70refect' server start"]).unreadable);
+    assert!(invocation(&["python", "/app/serve.py"]).unreadable);
 }

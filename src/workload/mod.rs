@@ -7,8 +7,10 @@ pub mod discover;
 pub mod env;
 pub mod image;
 pub mod quantity;
+mod reader;
 mod shell;
 pub mod view;
+mod words;
 
 use std::borrow::Cow;
 

@@ -21,6 +21,14 @@ pub(crate) fn commands(script: &str) -> Option<Vec<Words>> {
     Some(found)
 }
 
+/// What might be commands in a script that could not be cut up: pieces between operators, without their quotes.
+pub(crate) fn rough_commands(script: &str) -> Vec<Words> {
+    let pieces = script.split([';', '&', '|', '\n', '(', ')', '`', '{', '}']);
+    let bare = |word: &str| word.replace(['\'', '"', '\\'], "");
+    let words = |piece: &str| piece.split_whitespace().map(bare).collect::<Words>();
+    pieces.filter(|piece| piece.contains("prefect")).take(MAX_COMMANDS).map(words).collect()
+}
+
 struct Cutter<'s, 'f> {
     rest: &'s str,
     depth: usize,
@@ -66,6 +74,15 @@ impl Cutter<'_, '_> {
                     self.bump();
                     self.nested(')', &mut piece)?;
                 }
+                '$' if self.rest.starts_with('{') => self.braced(double, &mut piece)?,
+                // bash: `$'…'` knows escapes that hide letters, `$"…"` is `"…"`.
+                '$' if !double && self.rest.starts_with('\'') => {
+                    let end = self.rest[1..].find('\'')?;
+                    if self.rest[1..=end].contains('\\') {
+                        return None;
+                    }
+                }
+                '$' if !double && self.rest.starts_with('"') => {}
                 '#' if !double && piece.chars().last().is_none_or(char::is_whitespace) => {
                     let end = self.rest.find('\n').unwrap_or(self.rest.len());
                     self.rest = &self.rest[end..];
@@ -120,6 +137,20 @@ impl Cutter<'_, '_> {
         Some(())
     }
 
+    /// `${NAME:-some words}` stays one word; quotes in it go.
+    fn braced(&mut self, double: bool, piece: &mut String) -> Option<()> {
+        let end = self.rest.find('}')?;
+        piece.push('$');
+        for c in self.rest[..=end].chars().filter(|c| !matches!(c, '\'' | '"' | '\\')) {
+            if c.is_whitespace() && !double {
+                piece.push('\\');
+            }
+            piece.push(c);
+        }
+        self.rest = &self.rest[end + 1..];
+        Some(())
+    }
+
     /// Reads the word after `<<`.
     fn announce(&mut self, piece: &str) -> Option<HereDoc> {
         let strip_tabs = self.rest.starts_with('-');
@@ -128,7 +159,7 @@ impl Cutter<'_, '_> {
         let word = text[..end].replace(['\'', '"', '\\'], "");
         self.rest = &text[end..];
         let reader = shlex::split(piece).and_then(|words| words.into_iter().next()).unwrap_or_default();
-        Some(HereDoc { end: word, strip_tabs, script: super::command::is_shell(&reader) })
+        Some(HereDoc { end: word, strip_tabs, script: super::words::is_shell(&reader) })
     }
 
     /// Skips the body of a here-document, or reads it as a script when a shell does.

@@ -197,9 +197,59 @@ pub struct Container<'a> {
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
+    /// Hooks around its life.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    lifecycle: Lifecycle<'a>,
+    /// A probe can run a command too.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    liveness_probe: Handler<'a>,
+    /// See above.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    readiness_probe: Handler<'a>,
+    /// See above.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    startup_probe: Handler<'a>,
 }
 
-impl Container<'_> {
+/// What runs when a container has started and before it stops.
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lifecycle<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    post_start: Handler<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pre_stop: Handler<'a>,
+}
+
+/// A probe or a hook, as far as it runs a command.
+#[derive(Clone, Default, serde::Deserialize)]
+struct Handler<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    exec: Exec<'a>,
+}
+
+#[derive(Clone, Default, serde::Deserialize)]
+struct Exec<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    command: Vec<Text<'a>>,
+}
+
+impl<'a> Container<'a> {
+    /// The commands that the kubelet runs inside the container, with their field: hooks and probes.
+    pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &[Text<'a>])> {
+        let hooks = [
+            ("lifecycle/postStart", &self.lifecycle.post_start),
+            ("lifecycle/preStop", &self.lifecycle.pre_stop),
+            ("livenessProbe", &self.liveness_probe),
+            ("readinessProbe", &self.readiness_probe),
+            ("startupProbe", &self.startup_probe),
+        ];
+        hooks
+            .into_iter()
+            .map(|(field, hook)| (field, &*hook.exec.command))
+            .filter(|(_, argv)| !argv.is_empty())
+    }
+
     /// An initContainer that keeps running beside the pod (Kubernetes 1.29 and later).
     pub fn is_native_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
