@@ -104,8 +104,11 @@ fn merge(live: &Value, last: &Value, next: &Value, path: &str, land: Land) -> Va
         (Value::Array(live), Value::Array(next), Some(by)) => {
             let find = |list: &[Value], name: &Value| list.iter().find(|entry| &entry[by] == name).cloned();
             let last = last.as_array().map_or(&[][..], Vec::as_slice);
-            let mut merged: Vec<Value> =
-                live.iter().filter(|e| find(last, &e[by]).is_none() || find(next, &e[by]).is_some()).cloned().collect();
+            let mut merged: Vec<Value> = live
+                .iter()
+                .filter(|e| find(last, &e[by]).is_none() || find(next, &e[by]).is_some())
+                .cloned()
+                .collect();
             for entry in next {
                 let old = find(last, &entry[by]).unwrap_or_default();
                 match merged.iter().position(|known| known[by] == entry[by]) {
@@ -114,7 +117,9 @@ fn merge(live: &Value, last: &Value, next: &Value, path: &str, land: Land) -> Va
                         let own = |e: &Value| find(next, &e[by]).is_none();
                         let at = match land {
                             Land::AtTheEnd => merged.len(),
-                            Land::BeforeWhatOnlyTheServerHas => merged.iter().position(own).unwrap_or(merged.len()),
+                            Land::BeforeWhatOnlyTheServerHas => {
+                                merged.iter().position(own).unwrap_or(merged.len())
+                            }
                         };
                         merged.insert(at, entry.clone());
                     }
@@ -191,7 +196,8 @@ impl Cluster {
     }
 
     fn ours(&self) -> &Value {
-        let list = self.live["spec"]["template"]["spec"]["initContainers"].as_array().expect("initContainers");
+        let list =
+            self.live["spec"]["template"]["spec"]["initContainers"].as_array().expect("initContainers");
         list.iter().find(|container| container["name"] == OURS).expect("our container")
     }
 }
@@ -209,7 +215,8 @@ fn the_same_manifest_over_and_over_changes_nothing() {
     for (name, body) in json_files(&root().join("tests/fixtures/reviews")) {
         let review: Value = serde_json::from_slice(&body).expect("JSON");
         let object = &review["request"]["object"];
-        if name.starts_with("create") && matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet")) {
+        if name.starts_with("create") && matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet"))
+        {
             manifests.push(object.clone());
         }
     }
@@ -312,7 +319,8 @@ fn a_new_init_container_behind_ours_moves_ours_back_to_the_end() {
 #[test]
 fn the_position_annotation_is_followed() {
     let mut next = manifest();
-    next["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/position": "before:wait-for-db"});
+    next["spec"]["template"]["metadata"]["annotations"] =
+        json!({"prefect-guard.io/position": "before:wait-for-db"});
     let mut cluster = Cluster::create(&manifest());
     cluster.apply(&next);
     assert_eq!(cluster.inits(), [OURS, "wait-for-db"]);
@@ -375,7 +383,12 @@ fn a_wrapper_before_our_command_stays_but_a_muzzle_goes() {
     };
     assert!(!wrap(&["/vault/vault-env"]));
     assert!(!wrap(&["tini", "--"]));
-    for muzzle in [&["echo"][..], &["true"], &["sh", "-c", "exit 0", "--"], &["sh", "-c", "prefect server database reset -y", "--"]] {
+    for muzzle in [
+        &["echo"][..],
+        &["true"],
+        &["sh", "-c", "exit 0", "--"],
+        &["sh", "-c", "prefect server database reset -y", "--"],
+    ] {
         assert!(wrap(muzzle), "{muzzle:?} was kept");
     }
 }

@@ -91,7 +91,8 @@ impl Wanted<'_> {
     fn redirects(&self, name: &str) -> bool {
         let reference = format!("$({name})");
         self.server.env.iter().any(|variable| {
-            &*variable.name == name || variable.value.as_deref().is_some_and(|value| value.contains(&reference))
+            &*variable.name == name
+                || variable.value.as_deref().is_some_and(|value| value.contains(&reference))
         })
     }
 

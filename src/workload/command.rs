@@ -102,7 +102,10 @@ impl fmt::Debug for Call {
 impl fmt::Debug for Invocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exports: Vec<&str> = self.exports.iter().map(|(name, _)| &**name).collect();
-        f.debug_struct("Invocation").field("calls", &self.calls).field("exports", &exports).finish_non_exhaustive()
+        f.debug_struct("Invocation")
+            .field("calls", &self.calls)
+            .field("exports", &exports)
+            .finish_non_exhaustive()
     }
 }
 

@@ -89,7 +89,9 @@ mod tests {
         assert_eq!(parse("a/b:1@sha256:ab"), Some(("a/b", Some("1"), Some("sha256:ab"))));
         assert_eq!(parse("[::1]:5000/p:1"), Some(("[::1]:5000/p", Some("1"), None)));
         let passwords = ["https://u:pw@r/p:1", "u:pw@r/p:1", "u:pw/p:1", "u@r/p"];
-        for bad in ["", "p:", "a b", "p@", "p@sha256:", "/p", "p/", "a//b", "p\n"].into_iter().chain(passwords) {
+        for bad in
+            ["", "p:", "a b", "p@", "p@sha256:", "/p", "p/", "a//b", "p\n"].into_iter().chain(passwords)
+        {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }
