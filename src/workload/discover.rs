@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scan::{self, Cursor};
 use super::view::{Text, null_is_default};
 use super::{Class, Rollout, Workload};
 use crate::admission::request::{GroupVersionKind, Unreadable, parse};
@@ -41,22 +41,16 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
 }
 
 /// The object around a template.
-#[derive(Default, serde::Deserialize)]
+#[derive(Default)]
 struct Object<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
     metadata: Metadata<'a>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
     spec: Spec<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct Metadata<'a> {
-    #[serde(borrow)]
     deletion_timestamp: Option<Text<'a>>,
-    #[serde(borrow)]
     generate_name: Option<Text<'a>>,
-    #[serde(default, deserialize_with = "null_is_default")]
     owner_references: Vec<Owner>,
 }
 
@@ -66,28 +60,12 @@ struct Owner {
     controller: bool,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct Spec<'a> {
-    #[serde(default, deserialize_with = "odd_is_default")]
     replicas: Option<i64>,
-    #[serde(borrow)]
-    template: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "odd_is_default")]
+    template: Option<&'a str>,
     strategy: Strategy<'a>,
-    #[serde(borrow, default, deserialize_with = "odd_is_default")]
     volume_claim_templates: Vec<ClaimTemplate<'a>>,
-}
-
-/// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
-/// something else by `replicas` or `strategy`.
-fn odd_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    let text = Option::<&'de RawValue>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default())
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -131,11 +109,11 @@ pub struct Located<'a, 'p> {
     object: Object<'a>,
 }
 
-/// Finds the template in an object's JSON text.
+/// Finds the template in an object's JSON text, which is known to be well-formed.
 pub fn locate<'a, 'p>(json: &'a str, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
-    let object: Object<'a> = parse(json)?;
+    let object = Object::read(json)?;
     let template = match found.template {
-        "/spec/template" => object.spec.template.map(RawValue::get),
+        "/spec/template" => object.spec.template,
         pointer => descend(json, pointer),
     };
     Ok(Located {
@@ -186,10 +164,84 @@ impl Strategy<'_> {
     }
 }
 
-/// Puts the template's own path before the path of a fault inside it.
+// Most of an object is `managedFields` and the last applied configuration, which nobody reads here: these three step
+// over what they do not look at, where derived code would check it once more.
+
+impl<'a> Object<'a> {
+    fn read(json: &'a str) -> Result<Self, Unreadable> {
+        let mut object = Object::default();
+        members("", &mut Cursor::new(json), |key, at| match key {
+            "metadata" => object.metadata.read(at),
+            "spec" => object.spec.read(at),
+            _ => Ok(()),
+        })?;
+        Ok(object)
+    }
+}
+
+impl<'a> Metadata<'a> {
+    fn read(&mut self, at: &mut Cursor<'a>) -> Result<(), Unreadable> {
+        members("/metadata", at, |key, at| {
+            match key {
+                "deletionTimestamp" => self.deletion_timestamp = field("/metadata/deletionTimestamp", at)?,
+                "generateName" => self.generate_name = field("/metadata/generateName", at)?,
+                "ownerReferences" => self.owner_references = field("/metadata/ownerReferences", at)?,
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<'a> Spec<'a> {
+    fn read(&mut self, at: &mut Cursor<'a>) -> Result<(), Unreadable> {
+        members("/spec", at, |key, at| {
+            match key {
+                "replicas" => self.replicas = odd_is_default(at),
+                "template" => self.template = at.value(),
+                "strategy" => self.strategy = odd_is_default(at),
+                "volumeClaimTemplates" => self.volume_claim_templates = odd_is_default(at),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+fn members<'a>(
+    pointer: &str,
+    at: &mut Cursor<'a>,
+    visit: impl FnMut(&str, &mut Cursor<'a>) -> Result<(), Unreadable>,
+) -> Result<(), Unreadable> {
+    at.members(visit).unwrap_or_else(|| {
+        Err(within(pointer, Unreadable { path: ".".to_owned(), problem: "should be an object".to_owned() }))
+    })
+}
+
+/// Reads one field; `null` reads as absent.
+fn field<'a, T: serde::Deserialize<'a> + Default>(
+    pointer: &str,
+    at: &mut Cursor<'a>,
+) -> Result<T, Unreadable> {
+    let value: Option<T> = parse(at.value().unwrap_or("null")).map_err(|error| within(pointer, error))?;
+    Ok(value.unwrap_or_default())
+}
+
+/// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
+/// something else by `replicas` or `strategy`.
+fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(at: &mut Cursor<'a>) -> T {
+    let value: Option<T> = at.value().and_then(|text| serde_json::from_str(text).ok());
+    value.unwrap_or_default()
+}
+
+/// Puts the path of a part before the path of a fault inside it.
 fn within(pointer: &str, error: Unreadable) -> Unreadable {
     let base = pointer.trim_start_matches('/').replace('/', ".");
-    let path = if error.path == "." { base } else { format!("{base}.{}", error.path) };
+    let path = match error.path.as_str() {
+        "." if base.is_empty() => ".".to_owned(),
+        "." => base,
+        below => format!("{base}.{below}"),
+    };
     Unreadable { path, ..error }
 }
 
@@ -197,29 +249,7 @@ fn within(pointer: &str, error: Unreadable) -> Unreadable {
 pub fn descend<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
     let mut text = json;
     for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        text = serde_json::Deserializer::from_str(text).deserialize_map(Pick(&token)).ok()??;
+        text = scan::member(text, &token.replace("~1", "/").replace("~0", "~"))?;
     }
     Some(text)
-}
-
-/// Picks one key of an object; the last one where it stands twice, as Go's decoder does.
-struct Pick<'k>(&'k str);
-
-impl<'de> Visitor<'de> for Pick<'_> {
-    type Value = Option<&'de str>;
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            if &*key == self.0 {
-                found = Some(map.next_value::<&'de RawValue>()?.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
 }

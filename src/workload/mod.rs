@@ -8,13 +8,13 @@ pub mod env;
 pub mod image;
 pub mod quantity;
 mod reader;
+pub(crate) mod scan;
 mod shell;
 pub mod view;
 mod words;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 pub use view::{Container, PodTemplate};
 
 view::show_only!(Workload: kind, class, template);
@@ -72,8 +72,7 @@ impl Workload<'_> {
     /// The text of an initContainer, byte for byte.
     pub fn raw_init_container(&self, index: usize) -> Option<&str> {
         let list = discover::descend(self.template_raw, "/spec/initContainers")?;
-        let texts: Vec<&RawValue> = serde_json::from_str(list).ok()?;
-        texts.get(index).map(|text| text.get())
+        scan::items(list)?.nth(index)
     }
 
     /// The container at `at`.
