@@ -3,6 +3,7 @@
 //! `cargo bench --bench load` prints the figures, `cargo bench --bench load -- --write` puts them into
 //! `docs/performance.md`. Needs Linux and `h2load` (Debian package `nghttp2-client`). Every figure that is compared
 //! comes from runs that alternate, so that whatever else the machine does meets both.
+#![allow(unreachable_pub, reason = "a program of several files")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its result")]
 
 mod floor;
