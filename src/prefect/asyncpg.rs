@@ -185,6 +185,10 @@ fn hosts<'u>(url: &'u Url<'_>) -> Result<Hosts<'u>, Refusal> {
         Some(Port::Number(number)) if number != 0 => Some(number),
         _ => None,
     };
+    // Python's `zip` cuts all of them to the shortest: one good token hides a second colon in the others.
+    if asked.len() > 1 && asked.iter().all(|token| token.matches(':').count() > 1) {
+        return Err(Refusal::Hosts);
+    }
     let (hosts, own_ports) = split_hosts(&asked, !port_options.is_empty());
     if own_ports.is_some() && !port_options.is_empty() {
         return Err(Refusal::Hosts);
@@ -236,7 +240,10 @@ fn split_hosts<'u>(asked: &[&'u str], has_port_option: bool) -> (Vec<&'u str>, O
             (hosts, None)
         }
         many => {
-            let split = |token: &&'u str| token.split_once(':').unwrap_or((token, ""));
+            let split = |token: &&'u str| {
+                let mut parts = token.split(':');
+                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+            };
             let (hosts, ports) = many.iter().map(split).unzip();
             (hosts, Some(ports))
         }

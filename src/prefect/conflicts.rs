@@ -1,6 +1,7 @@
 //! Settings that are good on their own and do not agree, and numbers that only PostgreSQL's driver refuses.
 
-use super::database::{Conflict, Fault, Invalid, Reader, Target};
+use super::database::{Conflict, Fault, Invalid, Target};
+use super::reader::Reader;
 use super::settings::Field;
 use super::template;
 use super::url::{Port, Url};
@@ -57,11 +58,13 @@ impl Reader<'_> {
     /// What can only be said once it is known where Prefect goes.
     pub(super) fn after(&mut self, target: &Target) {
         if matches!(target, Target::Postgres(_)) {
-            for field in [Field::Timeout, Field::ConnectionTimeout] {
-                self.number_for_asyncpg(field, Invalid::NotPositive, &|text| {
-                    float(text).is_some_and(|number| number <= 0.0)
-                });
-            }
+            self.number_for_asyncpg(Field::Timeout, Invalid::NotPositive, &|text| {
+                float(text).is_some_and(|number| number <= 0.0)
+            });
+            // A timeout of `nan` is over at once.
+            self.number_for_asyncpg(Field::ConnectionTimeout, Invalid::NotPositive, &|text| {
+                float(text).is_some_and(|number| number <= 0.0 || number.is_nan())
+            });
             self.number_for_asyncpg(Field::StatementCacheSize, Invalid::Negative, &|text| {
                 integer(text).is_some_and(|number| number < 0)
             });

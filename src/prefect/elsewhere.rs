@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::database::{Origin, Reader};
+use super::database::Origin;
+use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
 use crate::workload::env::HIDDEN;

@@ -6,11 +6,17 @@ use crate::workload::env::Environment;
 
 /// The name that every Prefect 3 from 3.0.11 on reads first.
 pub const CURRENT: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";
-/// The name that Prefect 2 and 3 read.
+/// The name that Prefect reads from 2.8.1 on.
 pub const ALIAS: &str = "PREFECT_API_DATABASE_CONNECTION_URL";
+
+/// The name that Prefect before 2.8.1 reads.
+pub const ORION: &str = "PREFECT_ORION_DATABASE_CONNECTION_URL";
 
 /// The name to recommend for a version.
 pub fn recommended(version: Option<Version>) -> &'static str {
+    if version.is_some_and(|version| version.is_before(2, 8, 1)) {
+        return ORION;
+    }
     if version.is_some_and(|version| !version.is_at_least(3, 0, 11)) { ALIAS } else { CURRENT }
 }
 

@@ -251,7 +251,8 @@ impl Settings {
     }
 
     /// Takes away what `version` does not read, and says which variables those are and what it reads instead.
-    /// `PREFECT_SERVER_DATABASE_*` came with 3.0.11, components with 3.0.0; `PREFECT_ORION_*` went by 2.14.0.
+    /// `PREFECT_SERVER_DATABASE_*` came with 3.0.11, components with 3.0.0, `PREFECT_API_DATABASE_*` with 2.8.1 in
+    /// place of `PREFECT_ORION_DATABASE_*`, which went by 2.14.0.
     pub(super) fn drop_unknown_to(&mut self, version: Version) -> Vec<(usize, &'static str)> {
         let mut ignored = Vec::new();
         if version.is_before(3, 0, 11) {
@@ -259,7 +260,15 @@ impl Settings {
                 let lost = self.slots[field as usize][0].take();
                 let alias = self.slots[field as usize][1].is_some();
                 if field == Field::Url && !alias {
-                    ignored.extend(lost.map(|index| (usize::from(index), near::ALIAS)));
+                    ignored.extend(lost.map(|index| (usize::from(index), near::recommended(Some(version)))));
+                }
+            }
+        }
+        if version.is_before(2, 8, 1) {
+            for field in ALL.into_iter().filter(|field| !field.is_old()) {
+                let lost = self.slots[field as usize][1].take();
+                if field == Field::Url && self.get(Field::OrionUrl).is_none() {
+                    ignored.extend(lost.map(|index| (usize::from(index), near::ORION)));
                 }
             }
         }

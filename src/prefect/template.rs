@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::database::{Fault, Invalid, Origin, Reader, Target};
+use super::database::{Fault, Invalid, Origin, Target};
+use super::reader::Reader;
 use super::settings::{Field, Rank};
 use crate::workload::env::{Environment, HIDDEN, Source};
 
@@ -18,6 +19,11 @@ pub(super) fn mentions_password(text: &str) -> bool {
 
 /// Fills in the password, unquoted, as Prefect does.
 pub(super) fn fill_password<'t>(reader: &Reader<'_>, text: &'t str) -> Result<Cow<'t, str>, Invalid> {
+    const ORION: &str = "${PREFECT_ORION_DATABASE_PASSWORD}";
+    if reader.settings.get(Field::OrionUrl).is_some() && text.contains(ORION) {
+        // Old releases fill this one in the same way.
+        return Ok(Cow::Owned(text.replace(ORION, "\u{fdd0}")));
+    }
     if !mentions_password(text) {
         return Ok(Cow::Borrowed(text));
     }

@@ -2,7 +2,7 @@
 
 use prefect_guard::admission::request::Request;
 use prefect_guard::decision::{Door, decide};
-use prefect_guard::finding::Severity;
+use prefect_guard::finding::{Finding, Severity};
 use prefect_guard::policy::{Policy, Settings};
 use prefect_guard::rules::Subject;
 use prefect_guard::workload::annotations::Own;
@@ -72,4 +72,16 @@ impl Read {
         let settings = Settings::default();
         look(&mut Subject::examine(&workload, &settings, &own, None));
     }
+}
+
+/// What `/validate` finds in a manifest after `/mutate` mended what it could.
+pub fn validated(manifest: &Value) -> Vec<Finding> {
+    let mut object = manifest.clone();
+    let text = manifest.to_string();
+    let request = Request::of_manifest(&text).expect("a manifest");
+    let mended = decide(Door::Mutate, &request, &Policy::default()).expect("a readable object");
+    prefect_guard::patch::apply(&mut object, &mended.operations).expect("the patch applies");
+    let text = object.to_string();
+    let request = Request::of_manifest(&text).expect("a manifest");
+    decide(Door::Validate, &request, &Policy::default()).expect("a readable object").findings
 }

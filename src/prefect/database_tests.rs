@@ -1,0 +1,237 @@
+//! What Prefect finds in an environment, case by case.
+
+use super::*;
+use crate::finding::Level;
+use crate::policy::Settings as Policy;
+use crate::rules::Subject;
+use crate::workload::annotations::Own;
+use crate::workload::discover::{classify, locate};
+
+const GOOD: &str = "postgresql+asyncpg://u:p@db:5432/d";
+const SERVER: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";
+const API: &str = "PREFECT_API_DATABASE_CONNECTION_URL";
+
+/// A Deployment around the container's fields and the pod's volumes, both as JSON.
+fn read(fields: &str, volumes: &str) -> Database {
+    read_as(r#"["prefect","server","start"]"#, "prefecthq/prefect:3.8.8", fields, volumes)
+}
+
+fn read_as(command: &str, image: &str, fields: &str, volumes: &str) -> Database {
+    let manifest = format!(
+        r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"p"}},"spec":{{"template":{{"spec":{{
+        "containers":[{{"name":"s","image":"{image}","command":{command},{fields}}}],"volumes":[{volumes}]}}}}}}}}"#
+    );
+    let request = crate::admission::request::Request::of_manifest(&manifest).unwrap();
+    let located = locate(request.object.unwrap().get(), classify(&request.kind, &[]).unwrap()).unwrap();
+    let workload = located.read("Deployment".into()).unwrap().unwrap();
+    let own = Own::read(&workload.template.metadata.annotations);
+    let settings = Policy::default();
+    let mut subject = Subject::examine(&workload, &settings, &own, None);
+    subject.servers.remove(0).database
+}
+
+/// The database of an environment of literals.
+fn env(pairs: &[(&str, &str)]) -> Database {
+    let list: Vec<serde_json::Value> =
+        pairs.iter().map(|(name, value)| serde_json::json!({"name": name, "value": value})).collect();
+    read(&format!(r#""env":{}"#, serde_json::json!(list)), "")
+}
+
+fn faults(database: &Database) -> Vec<&Fault> {
+    database.problems.iter().map(|problem| &problem.fault).collect()
+}
+
+fn is_fine(database: &Database) -> bool {
+    faults(database).iter().all(|fault| matches!(fault, Fault::Password | Fault::Url(UrlFault::Password)))
+}
+
+#[test]
+fn the_current_name_wins_even_when_empty() {
+    assert_eq!(env(&[(SERVER, GOOD), (API, "nonsense")]).target, Target::Postgres(Address::Remote));
+    assert_eq!(env(&[(SERVER, ""), (API, GOOD)]).target, Target::Broken);
+    assert_eq!(env(&[(API, GOOD)]).target, Target::Postgres(Address::Remote));
+}
+
+#[test]
+fn components_need_a_driver() {
+    let parts = [
+        ("PREFECT_API_DATABASE_HOST", "db"),
+        ("PREFECT_SERVER_DATABASE_USER", "u"),
+        ("prefect_api_database_name", "d"),
+        ("PREFECT_API_DATABASE_PASSWORD", "p@ss:w/rd#1%&?"),
+    ];
+    let without = env(&parts);
+    assert_eq!(faults(&without).last(), Some(&&Fault::Missing(Missing::NoDriver)));
+    let mut with = parts.to_vec();
+    with.push(("PREFECT_SERVER_DATABASE_DRIVER", "postgresql+asyncpg"));
+    let with = env(&with);
+    assert_eq!(with.target, Target::Postgres(Address::Remote));
+    assert!(is_fine(&with), "Prefect quotes the password of components");
+}
+
+#[test]
+fn a_url_beats_components_but_bad_ones_still_stop() {
+    let database = env(&[(SERVER, GOOD), ("PREFECT_SERVER_DATABASE_PORT", "tcp://10.0.0.1:5432")]);
+    assert_eq!(database.target, Target::Postgres(Address::Remote));
+    assert!(faults(&database).contains(&&Fault::Invalid(Invalid::Kind(Kind::Int))));
+}
+
+#[test]
+fn fills_in_the_password_unquoted() {
+    let url = "postgresql+asyncpg://u:${PREFECT_API_DATABASE_PASSWORD}@db/d";
+    assert_eq!(
+        env(&[(API, url), ("PREFECT_SERVER_DATABASE_PASSWORD", "p")]).target,
+        Target::Postgres(Address::Remote)
+    );
+    let raw = env(&[(API, url), ("PREFECT_SERVER_DATABASE_PASSWORD", "p@ss")]);
+    assert_eq!(raw.target, Target::Broken);
+    assert_eq!(faults(&env(&[(API, url)])), [&Fault::Invalid(Invalid::NoPassword)]);
+}
+
+#[test]
+fn a_whole_group_as_json_beats_the_rest() {
+    let json = r#"{"connection_url":"mysql://h/d"}"#;
+    assert_eq!(env(&[(SERVER, GOOD), ("PREFECT_SERVER_DATABASE", json)]).target, Target::Broken);
+    assert!(is_fine(&env(&[(SERVER, GOOD), ("PREFECT_SERVER_DATABASE", "{}")])));
+    assert!(!is_fine(&env(&[(SERVER, GOOD), ("PREFECT_SERVER_DATABASE", "postgres")])));
+}
+
+#[test]
+fn a_secret_is_not_visible_and_fine() {
+    let fields = |rest: &str| {
+        format!(
+            r#""env":[{{"name":"{SERVER}","valueFrom":{{"secretKeyRef":{{"name":"s","key":"k"{rest}}}}}}}]"#
+        )
+    };
+    let database = read(&fields(""), "");
+    assert_eq!((database.target, database.origin), (Target::NotVisible, Some(Origin::Secret)));
+    assert!(database.problems.is_empty());
+    assert_eq!(faults(&read(&fields(r#","optional":true"#), "")), [&Fault::Optional]);
+}
+
+#[test]
+fn a_composed_url_is_judged_as_far_as_it_shows() {
+    let fields = |url: &str| {
+        format!(
+            r#""env":[{{"name":"PW","valueFrom":{{"secretKeyRef":{{"name":"s","key":"k"}}}}}},{{"name":"{SERVER}","value":"{url}"}}]"#
+        )
+    };
+    let good = read(&fields("postgresql+asyncpg://u:$(PW)@db:5432/d"), "");
+    assert_eq!(good.target, Target::Postgres(Address::Remote));
+    assert!(good.problems.is_empty());
+    assert!(!is_fine(&read(&fields("postgresql://u:$(PW)@db:5432/d"), "")));
+    assert_eq!(read(&fields("$(PW)"), "").target, Target::NotVisible);
+    assert_eq!(read(&fields("$(PW)://u@db/d"), "").target, Target::NotVisible);
+}
+
+#[test]
+fn what_stays_unexpanded_is_the_one_fault() {
+    let database = env(&[(SERVER, "postgresql+asyncpg://u:p@$(DB_HOST):$(DB_PORT)/d"), ("DB_HOST", "db")]);
+    let undefined = |name: &str| Fault::Undefined(Some(name.to_owned()));
+    assert_eq!(
+        faults(&database)[..2],
+        [&undefined("DB_HOST"), &undefined("DB_PORT")],
+        "`DB_HOST` is defined too late"
+    );
+    assert!(faults(&database)[2..].iter().all(|fault| matches!(fault, Fault::Url(UrlFault::Password))));
+}
+
+#[test]
+fn injectors_fill_in_later() {
+    for value in [
+        "vault:secret/data/x#url",
+        "op://vault/item",
+        "arn:aws:secretsmanager:x",
+        "ref+vault://x",
+        "<path:x>",
+    ] {
+        let database = env(&[(SERVER, value)]);
+        assert_eq!(
+            (database.target, database.origin),
+            (Target::NotVisible, Some(Origin::Injector)),
+            "{value}"
+        );
+        assert!(database.problems.is_empty());
+    }
+}
+
+#[test]
+fn nothing_set_is_sqlite_in_the_container() {
+    let database = env(&[]);
+    assert_eq!(faults(&database), [&Fault::Missing(Missing::Nothing)]);
+    assert!(!database.is_visibly_sqlite() && !database.is_throwaway_sqlite());
+    let near = env(&[("PREFECT_DATABASE_CONNECTION_URL", GOOD)]);
+    assert_eq!(near.problems[0].variable, Some(0));
+}
+
+#[test]
+fn the_default_file_on_a_volume_is_a_choice() {
+    let mount = r#""volumeMounts":[{"name":"h","mountPath":"/root/.prefect"}]"#;
+    let database = read(mount, r#"{"name":"h","persistentVolumeClaim":{"claimName":"c"}}"#);
+    assert!(database.problems.is_empty());
+    assert!(database.is_visibly_sqlite() && !database.is_throwaway_sqlite());
+    assert!(!read(mount, r#"{"name":"h","emptyDir":{}}"#).problems.is_empty());
+}
+
+#[test]
+fn what_may_be_elsewhere_is_not_missing() {
+    let origin = |fields: &str, volumes: &str| read(fields, volumes).origin;
+    assert_eq!(origin(r#""envFrom":[{"secretRef":{"name":"s"}}]"#, ""), Some(Origin::EnvFrom));
+    assert_eq!(
+        origin(r#""envFrom":[{"prefix":"prefect_api_","secretRef":{"name":"s"}}]"#, ""),
+        Some(Origin::EnvFrom)
+    );
+    assert_eq!(origin(r#""envFrom":[{"prefix":"AWS_","secretRef":{"name":"s"}}]"#, ""), None);
+    assert_eq!(origin(r#""env":[{"name":"PREFECT_PROFILE","value":"x"}]"#, ""), Some(Origin::Profile));
+    let mount =
+        r#""volumeMounts":[{"name":"c","mountPath":"/opt/prefect/prefect.toml","subPath":"prefect.toml"}]"#;
+    assert_eq!(origin(mount, r#"{"name":"c","configMap":{"name":"c"}}"#), Some(Origin::File));
+}
+
+#[test]
+fn reads_what_a_script_exports() {
+    let start = |script: &str| {
+        let command = serde_json::json!(["/bin/sh", "-c", script]).to_string();
+        read_as(&command, "prefecthq/prefect:3.8.8", r#""env":[]"#, "")
+    };
+    let literal = start(&format!("export {SERVER}={GOOD}; exec prefect server start"));
+    assert_eq!(literal.target, Target::Postgres(Address::Remote));
+    assert!(literal.is_only_in_script());
+    let unread = start(&format!("export {SERVER}=$(cat /run/url); exec prefect server start"));
+    assert_eq!(unread.target, Target::NotVisible);
+    assert_eq!(faults(&unread), [&Fault::Unseen(Origin::CommandLine)]);
+}
+
+#[test]
+fn old_releases_read_other_names() {
+    let read = |image: &str, name: &str| {
+        let fields = format!(r#""env":[{{"name":"{name}","value":"{GOOD}"}}]"#);
+        is_fine(&read_as(r#"["prefect","server","start"]"#, image, &fields, ""))
+    };
+    assert!(!read("prefecthq/prefect:3.0.10-python3.12", SERVER));
+    assert!(read("prefecthq/prefect:3.0.11-python3.12", SERVER));
+    assert!(read("prefecthq/prefect:3-latest", SERVER));
+    assert!(read("acme/prefect:3.0.10", SERVER), "another repository may tag as it likes");
+    assert!(!read("prefecthq/prefect:2.20.20", SERVER));
+    assert!(read("prefecthq/prefect:2.20.20", API));
+    assert!(!read("prefecthq/prefect:2.8.0", API));
+    assert!(read("prefecthq/prefect:2.8.0", "PREFECT_ORION_DATABASE_CONNECTION_URL"));
+    assert!(!read("prefecthq/prefect:2.14.0", "PREFECT_ORION_DATABASE_CONNECTION_URL"));
+}
+
+#[test]
+fn knows_what_may_be_local() {
+    for (host, local) in
+        [("localhost", true), ("127.0.0.1", true), ("[::1]", true), ("", true), ("db", false)]
+    {
+        let database = env(&[(SERVER, &format!("postgresql+asyncpg://u:p@{host}/d"))]);
+        assert_eq!(database.may_be_local(), local, "{host}");
+    }
+    assert!(env(&[(SERVER, "postgresql+asyncpg://u:p@/d?host=/cloudsql/p:r:i")]).may_be_local());
+}
+
+#[test]
+fn every_fault_of_a_level_has_a_rule() {
+    let all = crate::rules::REGISTER.iter().filter(|entry| entry.rule.id.starts_with("PSG1"));
+    assert_eq!(all.filter(|entry| entry.rule.default == Level::Deny).count(), 12);
+}
