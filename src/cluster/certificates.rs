@@ -11,34 +11,30 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::BodyExt;
 use kube::Client;
-use kube::client::Body;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::time::Instant;
 
+use super::objects::{ObjectError, Objects, Target, Written};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Current;
-use crate::tls::identity::{IdentityError, seconds};
+use crate::tls::identity::IdentityError;
 use crate::tls::managed::{self, Circumstances, Material, Step};
-
-/// For one request. An API server that takes longer is asked again at the next look.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tries against others who write at the same moment, in one look.
 const TRIES: u32 = 6;
 
+/// How long a CA that the Secret does not know stays in a `caBundle`: until every replica has read the Secret.
+const GRACE: Duration = Duration::from_secs(3_600);
+
 /// How often the same problem is said again.
 const REMINDER: Duration = Duration::from_secs(600);
-
-/// The name under which our fields are recorded in `managedFields`.
-const MANAGER: &str = "prefect-guard";
 
 /// What to keep.
 #[derive(Debug, Clone)]
@@ -55,73 +51,23 @@ pub struct Plan {
 
 /// One replica's part in it.
 pub struct Keeper {
-    client: Client,
+    objects: Objects,
     plan: Plan,
     current: Arc<Current>,
     metrics: Arc<Metrics>,
     jitter: f64,
     served: Material,
-    said: Option<(String, tokio::time::Instant)>,
+    said: Option<(String, Instant)>,
+    /// CAs that the Secret does not know, and since when we see them.
+    strangers: BTreeMap<String, Instant>,
 }
 
 /// Why something could not be kept right. The last good certificate is served all the while.
 #[derive(Debug, Error)]
 pub enum KeeperError {
-    /// No answer.
-    #[error("cannot reach the API server to {verb} {object}")]
-    Unreachable {
-        /// `get` or `patch`.
-        verb: &'static str,
-        /// What and which.
-        object: String,
-        /// What the client said.
-        #[source]
-        source: kube::Error,
-    },
-    /// No answer in time.
-    #[error("the API server did not answer within 10 s ({verb} {object})")]
-    Slow {
-        /// `get` or `patch`.
-        verb: &'static str,
-        /// What and which.
-        object: String,
-    },
-    /// The object is not there.
-    #[error("{object} is not there; the chart renders it, and nothing here may create it")]
-    Missing {
-        /// What and which.
-        object: String,
-    },
-    /// RBAC.
-    #[error("not allowed to {verb} {object}; grant `get` and `patch` on it by name")]
-    Forbidden {
-        /// `get` or `patch`.
-        verb: &'static str,
-        /// What and which.
-        object: String,
-    },
-    /// Any other answer.
-    #[error("the API server answered {status} ({verb} {object})")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// `get` or `patch`.
-        verb: &'static str,
-        /// What and which.
-        object: String,
-    },
-    /// An answer that cannot be read.
-    #[error("the API server's answer cannot be read ({object})")]
-    Unreadable {
-        /// What and which.
-        object: String,
-    },
-    /// Others kept being faster.
-    #[error("{object} changed under every one of our tries")]
-    Contended {
-        /// What and which.
-        object: String,
-    },
+    /// An object could not be read or written.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Making(#[source] rcgen::Error),
@@ -169,19 +115,6 @@ impl Webhook {
     }
 }
 
-/// An object that we may touch.
-#[derive(Clone)]
-struct Target {
-    path: String,
-    object: String,
-}
-
-/// What became of a write.
-enum Written<T> {
-    Done(T),
-    Conflict,
-}
-
 impl Secret {
     fn material(&self) -> Material {
         let field = |key: &str| {
@@ -210,13 +143,14 @@ impl Keeper {
     /// A keeper that serves what it keeps through `current`.
     pub fn new(client: Client, plan: Plan, current: Arc<Current>, metrics: Arc<Metrics>) -> Keeper {
         Keeper {
-            client,
+            objects: Objects(client),
             plan,
             current,
             metrics,
             jitter: managed::jitter(),
             served: Material::default(),
             said: None,
+            strangers: BTreeMap::new(),
         }
     }
 
@@ -256,7 +190,7 @@ impl Keeper {
     fn complain(&mut self, error: KeeperError) {
         self.metrics.kubernetes_errors.inc();
         let problem = format!("{:#}", anyhow::Error::from(error));
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let again = self.said.as_ref().is_none_or(|(said, at)| *said != problem || now - *at > REMINDER);
         if again {
             tracing::error!(problem, "cannot keep the certificate and `caBundle` right");
@@ -268,15 +202,49 @@ impl Keeper {
     pub async fn look(&mut self) -> Result<(), KeeperError> {
         let configurations = match self.configurations().await {
             // Whoever cannot be reached for the one cannot be reached for the other.
-            Err(error @ (KeeperError::Unreachable { .. } | KeeperError::Slow { .. })) => return Err(error),
+            Err(error @ (ObjectError::Unreachable { .. } | ObjectError::Slow { .. })) => {
+                return Err(error.into());
+            }
             other => other,
         };
         let material = self.secret(configurations.as_deref().unwrap_or_default()).await?;
-        self.serve(&material)?;
-        for (target, _) in configurations? {
-            self.mend(&target, &material).await?;
+        let mended = match configurations {
+            Ok(configurations) => self.mend_all(&configurations, &material).await,
+            Err(error) => Err(error.into()),
+        };
+        // A leaf of a CA that the API servers have only just been told of waits for the next look, if there is
+        // another one to serve.
+        if !matches!(mended, Ok(true)) || self.served == Material::default() {
+            self.serve(&material)?;
         }
-        Ok(())
+        mended.map(drop)
+    }
+
+    /// Puts every `caBundle` right; whether one was not.
+    async fn mend_all(
+        &mut self,
+        configurations: &[(Target, Configuration)],
+        material: &Material,
+    ) -> Result<bool, KeeperError> {
+        let now = Instant::now();
+        let webhooks = configurations.iter().flat_map(|(_, configuration)| &configuration.webhooks);
+        let seen: Vec<String> =
+            webhooks.flat_map(|webhook| managed::strangers(&webhook.bundle(), material)).collect();
+        self.strangers.retain(|stranger, _| seen.contains(stranger));
+        for stranger in seen {
+            self.strangers.entry(stranger).or_insert(now);
+        }
+        let banished: Vec<String> = self
+            .strangers
+            .iter()
+            .filter(|(_, since)| now - **since > GRACE)
+            .map(|(stranger, _)| stranger.clone())
+            .collect();
+        let mut mended = false;
+        for (target, _) in configurations {
+            mended |= self.mend(target, material, &banished).await?;
+        }
+        Ok(mended)
     }
 
     /// Reads the Secret and writes it until it is as it should be.
@@ -287,8 +255,8 @@ impl Keeper {
             object: format!("Secret `{namespace}/{name}`"),
         };
         for attempt in 0..TRIES {
-            let missing = || KeeperError::Missing { object: target.object.clone() };
-            let (secret, now) = self.get::<Secret>(&target).await?.ok_or_else(missing)?;
+            let missing = || ObjectError::Missing { object: target.object.clone() };
+            let (secret, now) = self.objects.get::<Secret>(&target).await?.ok_or_else(missing)?;
             let material = secret.material();
             let circumstances = Circumstances {
                 names: self.plan.names.clone(),
@@ -310,7 +278,7 @@ impl Keeper {
                     "tls.key": STANDARD.encode(&wanted.key),
                 },
             });
-            match self.patch::<Value>(&target, "application/merge-patch+json", &body).await? {
+            match self.objects.patch::<Value>(&target, "application/merge-patch+json", &body).await? {
                 Written::Done(_) => {
                     tracing::info!(authority, leaf, "wrote new certificates");
                     self.metrics.renewed(authority, leaf);
@@ -319,7 +287,7 @@ impl Keeper {
                 Written::Conflict => self.step_aside(attempt).await,
             }
         }
-        Err(KeeperError::Contended { object: target.object })
+        Err(ObjectError::Contended { object: target.object }.into())
     }
 
     fn serve(&mut self, material: &Material) -> Result<(), KeeperError> {
@@ -333,7 +301,7 @@ impl Keeper {
     }
 
     /// Our webhook configurations, as they are.
-    async fn configurations(&self) -> Result<Vec<(Target, Configuration)>, KeeperError> {
+    async fn configurations(&self) -> Result<Vec<(Target, Configuration)>, ObjectError> {
         let mut all = Vec::new();
         for name in &self.plan.configurations {
             let before = all.len();
@@ -342,24 +310,31 @@ impl Keeper {
                     path: format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{name}"),
                     object: format!("the {kind} webhook configuration `{name}`"),
                 };
-                if let Some((configuration, _)) = self.get::<Configuration>(&target).await? {
+                if let Some((configuration, _)) = self.objects.get::<Configuration>(&target).await? {
                     all.push((target, configuration));
                 }
             }
             if all.len() == before {
-                return Err(KeeperError::Missing { object: format!("webhook configuration `{name}`") });
+                return Err(ObjectError::Missing { object: format!("webhook configuration `{name}`") });
             }
         }
         Ok(all)
     }
 
-    /// Puts right the `caBundle` of each webhook of a configuration, and nothing else of it.
-    async fn mend(&self, target: &Target, material: &Material) -> Result<(), KeeperError> {
+    /// Puts right the `caBundle` of each webhook of a configuration, and nothing else of it; whether it had to.
+    async fn mend(
+        &self,
+        target: &Target,
+        material: &Material,
+        banished: &[String],
+    ) -> Result<bool, ObjectError> {
         for attempt in 0..TRIES {
-            let Some((configuration, now)) = self.get::<Configuration>(target).await? else { return Ok(()) };
+            let Some((configuration, now)) = self.objects.get::<Configuration>(target).await? else {
+                return Ok(false);
+            };
             let mut operations = Vec::new();
             for (index, webhook) in configuration.webhooks.iter().enumerate() {
-                if let Some(bundle) = managed::bundle(&webhook.bundle(), material, now) {
+                if let Some(bundle) = managed::bundle(&webhook.bundle(), material, now, banished) {
                     let at = format!("/webhooks/{index}");
                     operations
                         .push(json!({"op": "test", "path": format!("{at}/name"), "value": webhook.name}));
@@ -368,81 +343,30 @@ impl Keeper {
                 }
             }
             if operations.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             // The API server compares it with the object's own, as in an update.
             let version = configuration.metadata.version;
             operations.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
-            match self.patch::<Value>(target, "application/json-patch+json", &Value::from(operations)).await?
+            match self
+                .objects
+                .patch::<Value>(target, "application/json-patch+json", &Value::from(operations))
+                .await?
             {
                 Written::Done(_) => {
                     tracing::info!(object = target.object, "put `caBundle` right");
                     self.metrics.bundle_repairs.inc();
-                    return Ok(());
+                    return Ok(true);
                 }
                 Written::Conflict => self.step_aside(attempt).await,
             }
         }
-        Err(KeeperError::Contended { object: target.object.clone() })
+        Err(ObjectError::Contended { object: target.object.clone() })
     }
 
     /// Lets the others finish: longer each time, and each replica differently.
     async fn step_aside(&self, attempt: u32) {
         tokio::time::sleep(Duration::from_millis(20 << attempt).mul_f64(0.5 + self.jitter)).await;
-    }
-
-    /// Reads an object and the API server's time; none where it is not there.
-    async fn get<T: DeserializeOwned>(&self, target: &Target) -> Result<Option<(T, i64)>, KeeperError> {
-        let request = http::Request::get(&target.path).body(Body::empty()).expect("our paths are URIs");
-        let (status, now, body) = self.send(target, "get", request).await?;
-        match status {
-            404 => Ok(None),
-            _ => Ok(Some((read(&body, target)?, now))),
-        }
-    }
-
-    async fn patch<T: DeserializeOwned>(
-        &self,
-        target: &Target,
-        media: &str,
-        body: &Value,
-    ) -> Result<Written<T>, KeeperError> {
-        let request = http::Request::patch(format!("{}?fieldManager={MANAGER}", target.path))
-            .header(http::header::CONTENT_TYPE, media)
-            .body(Body::from(body.to_string().into_bytes()))
-            .expect("our paths are URIs");
-        let (status, _, body) = self.send(target, "patch", request).await?;
-        match status {
-            // 404: taken away between two requests. 422: a `test` that does not hold any more.
-            404 | 409 | 422 => Ok(Written::Conflict),
-            _ => Ok(Written::Done(read(&body, target)?)),
-        }
-    }
-
-    /// Sends one request: status (2xx, 404, 409 or 422), the API server's time, body.
-    async fn send(
-        &self,
-        target: &Target,
-        verb: &'static str,
-        request: http::Request<Body>,
-    ) -> Result<(u16, i64, Vec<u8>), KeeperError> {
-        let object = || target.object.clone();
-        let exchange = async {
-            let response = self.client.send(request).await?;
-            let (head, body) = response.into_parts();
-            Ok::<_, kube::Error>((head, body.collect().await?.to_bytes()))
-        };
-        let (head, body) = tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .map_err(|_| KeeperError::Slow { verb, object: object() })?
-            .map_err(|source| KeeperError::Unreachable { verb, object: object(), source })?;
-        let date = head.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
-        let now = date.and_then(http_date).unwrap_or_else(|| seconds(SystemTime::now()));
-        match head.status.as_u16() {
-            status @ (200..=299 | 404 | 409 | 422) => Ok((status, now, body.to_vec())),
-            401 | 403 => Err(KeeperError::Forbidden { verb, object: object() }),
-            status => Err(KeeperError::Refused { status, verb, object: object() }),
-        }
     }
 }
 
@@ -452,39 +376,4 @@ fn spread(configurations: &[(Target, Configuration)], material: &Material, plan:
     let mut webhooks = configurations.iter().flat_map(|(_, configuration)| &configuration.webhooks);
     (!configurations.is_empty() || plan.configurations.is_empty())
         && webhooks.all(|webhook| managed::holds_signer(&webhook.bundle(), material))
-}
-
-fn read<T: DeserializeOwned>(body: &[u8], target: &Target) -> Result<T, KeeperError> {
-    // The parser's own message could quote the Secret.
-    serde_json::from_slice(body).map_err(|_| KeeperError::Unreadable { object: target.object.clone() })
-}
-
-/// Reads `Mon, 23 Nov 2026 14:04:35 GMT` (RFC 9110), as seconds since 1970.
-fn http_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_whitespace().skip(1);
-    let day = words.next()?.parse().ok()?;
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    let year = words.next()?.parse().ok()?;
-    let mut clock = words.next()?.split(':').map(|part| part.parse::<u8>().ok());
-    let time = time::Time::from_hms(clock.next()??, clock.next()??, clock.next()??).ok()?;
-    let month = time::Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = time::Date::from_calendar_date(year, month, day).ok()?;
-    Some(date.with_time(time).assume_utc().unix_timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::http_date;
-
-    #[test]
-    fn dates_of_answers_are_read() {
-        assert_eq!(http_date("Mon, 23 Nov 2026 14:12:22 GMT"), Some(1_795_443_142));
-        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        for text in ["", "Mon, 23 Nov", "Mon, 32 Nov 2026 14:12:22 GMT", "Mon, 23 Nov 2026 25:12:22 GMT"] {
-            assert_eq!(http_date(text), None, "{text}");
-        }
-    }
 }

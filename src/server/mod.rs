@@ -75,7 +75,7 @@ pub struct BindError {
 
 /// Takes a port. `[::]` means both families; where the machine has no IPv6 it means IPv4.
 /// To be called within a runtime, which the listener belongs to.
-pub async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+pub fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
     match bind(address) {
         Ok(listener) => Ok(listener),
         // EAFNOSUPPORT and EADDRNOTAVAIL: no IPv6 in the kernel, or it is switched off.

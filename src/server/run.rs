@@ -95,10 +95,10 @@ pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
 
     let admin = runtime("admin")?;
     let keeping = admin.block_on(keeping(source, current, &metrics, phase.clone()))?;
-    let admin_listener = admin.block_on(super::listen(admin_listen, "--admin-listen"))?;
+    let admin_listener = admin.block_on(async { super::listen(admin_listen, "--admin-listen") })?;
     announce(&admin_listener, "admin")?;
     let main = runtime("admission")?;
-    let listener = main.block_on(super::listen(listen, "--listen"))?;
+    let listener = main.block_on(async { super::listen(listen, "--listen") })?;
     let signals = main.block_on(async { Signals::new() }).context("cannot listen for signals")?;
     announce(&listener, "admission")?;
 

@@ -40,6 +40,17 @@ const OPERATIONS: [&str; 4] = ["CONNECT", "CREATE", "DELETE", "UPDATE"];
 const BUCKETS: [f64; 14] =
     [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];
 
+/// Why a request gets no verdict, as the label `reason` has it.
+pub const REQUEST_REASONS: [&str; 8] =
+    ["body_aborted", "body_timeout", "body_too_large", "busy", "deadline", "media_type", "method", "path"];
+
+/// Why a connection is closed by us, as the label `reason` has it.
+pub const CONNECTION_REASONS: [&str; 7] =
+    ["accept", "handshake", "handshake_timeout", "head_timeout", "idle", "limit", "write_timeout"];
+
+/// What is read again when it changes, as the label `what` has it.
+pub const RELOADED: [&str; 3] = ["certificate", "client_ca", "policy"];
+
 fn known(text: &str, list: &[&'static str]) -> &'static str {
     list.iter().find(|known| **known == text).copied().unwrap_or("other")
 }
@@ -135,6 +146,7 @@ impl Metrics {
             kubernetes_errors: Counter::default(),
         };
         metrics.register(log);
+        metrics.begin();
         Arc::new(metrics)
     }
 
@@ -172,6 +184,22 @@ impl Metrics {
         self.registry = all;
     }
 
+    /// Puts everything that can go wrong at zero: an alert on an increase needs a value to increase from.
+    fn begin(&self) {
+        for reason in REQUEST_REASONS {
+            let _ = self.refused_requests.get_or_create(&Reason { reason });
+        }
+        for reason in CONNECTION_REASONS {
+            let _ = self.refused_connections.get_or_create(&Reason { reason });
+        }
+        for what in RELOADED {
+            for outcome in ["failed", "ok"] {
+                let _ = self.reloads.get_or_create(&Reload { what, outcome });
+            }
+            let _ = self.stale.get_or_create(&What { what });
+        }
+    }
+
     /// Counts one answered review.
     pub fn decided(&self, door: Door, record: &Record, elapsed: Duration) {
         let request = Request {
@@ -196,11 +224,13 @@ impl Metrics {
 
     /// Counts a request that got no verdict.
     pub fn request_refused(&self, reason: &'static str) {
+        debug_assert!(REQUEST_REASONS.contains(&reason), "{reason} is not in the documentation");
         self.refused_requests.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts a connection that we closed.
     pub fn connection_refused(&self, reason: &'static str) {
+        debug_assert!(CONNECTION_REASONS.contains(&reason), "{reason} is not in the documentation");
         self.refused_connections.get_or_create(&Reason { reason }).inc();
     }
 

@@ -4,7 +4,9 @@
 //!
 //! * A new CA is added in front of the old ones and signs nothing until every `caBundle` is seen to hold it and an
 //!   hour has passed, so that every API server has seen it too.
-//! * A CA leaves only when it has expired; so nobody, however long out of touch, serves a leaf that is not trusted.
+//! * A CA leaves the Secret only when it has expired; so nobody, however long out of touch, serves a leaf that is not
+//!   trusted. A CA in a `caBundle` that the Secret does not know leaves after an hour: its key may have leaked, which
+//!   is why somebody emptied the Secret.
 //! * Certificates begin an hour before they are made, for API servers whose clocks differ.
 //! * A certificate that has not begun yet is left alone: it is a clock that is wrong, and replicas would fight.
 
@@ -260,12 +262,19 @@ pub fn holds_signer(bundle: &[u8], material: &Material) -> bool {
     signer.is_some_and(|signer| certificates(bundle).contains(&signer))
 }
 
-/// What a `caBundle` should be, if not what it is: all of ours, everything of others that has not expired, and nothing
-/// that is no certificate (the API server refuses the whole configuration for it).
-pub fn bundle(existing: &[u8], material: &Material, now: i64) -> Option<String> {
+/// CAs in a `caBundle` that the Secret does not know, in PEM: of a Secret that was thrown away, of another way to keep
+/// certificates, or of a replica that has just written a newer Secret than we have read.
+pub fn strangers(bundle: &[u8], material: &Material) -> Vec<String> {
+    let ours = certificates(material.authorities.as_bytes());
+    certificates(bundle).iter().filter(|der| !ours.contains(der)).map(pem).collect()
+}
+
+/// What a `caBundle` should be, if not what it is: all of ours, everything of others that has neither expired nor been
+/// `banished`, and nothing that is no certificate (the API server refuses the whole configuration for it).
+pub fn bundle(existing: &[u8], material: &Material, now: i64, banished: &[String]) -> Option<String> {
     let mut wanted = unexpired(material.authorities.as_bytes(), now);
     for other in unexpired(existing, now) {
-        if !wanted.contains(&other) {
+        if !wanted.contains(&other) && !banished.contains(&other) {
             wanted.push(other);
         }
     }

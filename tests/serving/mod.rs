@@ -115,7 +115,7 @@ pub fn start(engine: Engine, limits: Limits) -> Running {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = listen("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+            let listener = listen("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
             serving.enter(Stage::Serving);
             sender.send(listener.local_addr().unwrap()).unwrap();
             Server { admission, tls, listener }.serve().await;
