@@ -196,7 +196,7 @@ fn every_rule_has_fixtures() {
     let names: Vec<String> = ["yaml", "json", "table"]
         .iter()
         .flat_map(|end| files("tests/fixtures", end))
-        .map(|p| read(p))
+        .map(read)
         .collect();
     for rule in REGISTER.iter().map(|entry| entry.rule) {
         assert!(
