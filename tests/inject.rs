@@ -246,7 +246,7 @@ fn pointers(value: &Value, here: &str, found: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the document and the change: an edit of the text is refused, or gives what JSON Patch gives.
     #[test]
