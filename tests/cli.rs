@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use assert_cmd::prelude::*;
 use serde_json::Value;
 
-const SERVER: &str = "tests/fixtures/cli/server.yaml";
-const RESET: &str = "tests/fixtures/cli/reset.yaml";
+const SERVER: &str = "examples/server.yaml";
+const RESET: &str = "examples/reset-every-night.yaml";
 const LIST: &str = "tests/fixtures/cli/list.json";
 const CANARY: &str = "hunter2-canary";
 
@@ -62,7 +62,7 @@ fn as_it_stands_the_same_manifest_lacks_the_migration() {
     let ran = run(&["check", "--as-is", SERVER]);
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("error[PSG201]: missing-migration: container `api`"), "{}", ran.out);
-    assert!(ran.out.contains("tests/fixtures/cli/server.yaml:24:23"), "{}", ran.out);
+    assert!(ran.out.contains("examples/server.yaml:24:23"), "{}", ran.out);
     assert!(ran.out.contains("- name: \"api\"\n"), "{}", ran.out);
 }
 
@@ -75,7 +75,7 @@ fn a_refusal_points_at_the_line_and_shows_no_secret() {
         "{}",
         ran.out
     );
-    assert!(ran.out.contains("tests/fixtures/cli/reset.yaml:15:19"), "{}", ran.out);
+    assert!(ran.out.contains("examples/reset-every-night.yaml:15:19"), "{}", ran.out);
     assert!(ran.out.contains("= note: CronJob data/nightly\n"), "{}", ran.out);
     assert!(ran.out.contains("= help: "), "{}", ran.out);
 }

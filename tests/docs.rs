@@ -92,10 +92,13 @@ fn workplace() -> tempfile::TempDir {
     fs::write(at("bin/cargo"), cargo).unwrap();
     fs::set_permissions(at("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink(guard, at("bin/prefect-guard")).unwrap();
-    for name in ["server.yaml", "reset.yaml", "list.json"] {
-        fs::copy(root().join("tests/fixtures/cli").join(name), at(name)).unwrap();
+    fs::create_dir_all(at("examples")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, at("examples").join(path.file_name().unwrap())).unwrap();
     }
-    fs::copy(at("server.yaml"), at("deploy/server.yaml")).unwrap();
+    // What the pages call `deploy/` is the reader's own.
+    fs::copy(at("examples/server.yaml"), at("deploy/server.yaml")).unwrap();
     folder
 }
 
@@ -147,4 +150,28 @@ fn the_commands_in_the_documentation_run() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
     assert!(ran >= 10, "only {ran} blocks were run");
+}
+
+#[test]
+fn what_the_pages_show_is_what_comes_out() {
+    let page = fs::read_to_string(root().join("docs/getting-started.md")).unwrap();
+    let shown = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_prefect-guard"))
+        .args(["check", "examples/sync-driver.yaml"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), shown);
+    // The denial in the README, as far as it is ours and not kubectl's.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown =
+        readme.split("denied\nthe request: ").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+    let words =
+        fs::read_to_string(root().join("tests/fixtures/rules/psg103_sync_driver/messages.txt")).unwrap();
+    let (message, help) = shown.split_once("\n  help: ").unwrap();
+    assert!(
+        words.contains(message.split("is not async").next().unwrap().split("`: ").last().unwrap()),
+        "{message}"
+    );
+    assert!(words.contains(help), "{help}");
 }

@@ -26,7 +26,8 @@ fn inject(arguments: &[&str], input: &str) -> Ran {
 }
 
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(support::root().join("tests/fixtures/cli").join(name)).unwrap()
+    let folder = if name.ends_with(".json") { "tests/fixtures/cli" } else { "examples" };
+    std::fs::read_to_string(support::root().join(folder).join(name)).unwrap()
 }
 
 /// What `/mutate` itself makes of an object, through kube's types and an RFC 6902 implementation of others.
@@ -70,7 +71,8 @@ fn holds_for(name: &str, text: &str) {
     assert_eq!(objects(&ran.out), wanted, "{name}");
     let again = inject(&["-"], &ran.out);
     assert_eq!(again.out, ran.out, "{name}: twice is not once");
-    if ran.err.is_empty() {
+    // Where there are initContainers already, one of them may be pinned, replaced or moved.
+    if ran.err.is_empty() && !text.contains("initContainers") {
         only_adds(text, &ran.out);
     }
 }
@@ -105,7 +107,7 @@ fn json_stays_json() {
 #[test]
 fn every_manifest_at_hand_comes_out_as_the_webhook_has_it() {
     let mut found = 0;
-    let mut folders = vec![support::root().join("tests/fixtures")];
+    let mut folders = vec![support::root().join("tests/fixtures"), support::root().join("examples")];
     folders.extend(support::shared("manifests"));
     for path in folders.iter().flat_map(|folder| manifests(folder)) {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -135,14 +137,17 @@ fn in_place_changes_the_file_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.yaml");
     std::fs::write(&path, fixture("server.yaml")).unwrap();
-    std::fs::write(folder.path().join("reset.yaml"), fixture("reset.yaml")).unwrap();
+    std::fs::write(folder.path().join("reset.yaml"), fixture("reset-every-night.yaml")).unwrap();
     let argument = folder.path().to_str().unwrap();
     let ran = inject(&["-i", argument], "");
     assert_eq!((ran.code, ran.out.as_str()), (0, ""));
     assert_eq!(ran.err, format!("changed `{}`\n", path.display()));
     let after = std::fs::read_to_string(&path).unwrap();
     assert_eq!(after, inject(&["-"], &fixture("server.yaml")).out);
-    assert_eq!(std::fs::read_to_string(folder.path().join("reset.yaml")).unwrap(), fixture("reset.yaml"));
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("reset.yaml")).unwrap(),
+        fixture("reset-every-night.yaml")
+    );
     assert_eq!(inject(&["-i", argument], "").err, "");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no file is left over");
     assert_eq!(inject(&["-i", "-"], "a: 1\n").code, 2);
@@ -186,7 +191,7 @@ fn what_cannot_be_read_passes_through_and_ends_with_2() {
 
 #[test]
 fn several_files_become_one_stream() {
-    let ran = inject(&["tests/fixtures/cli/server.yaml", "tests/fixtures/cli/reset.yaml"], "");
+    let ran = inject(&["examples/server.yaml", "examples/reset-every-night.yaml"], "");
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(objects(&ran.out).len(), 3);
 }
@@ -241,7 +246,7 @@ fn pointers(value: &Value, here: &str, found: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the document and the change: an edit of the text is refused, or gives what JSON Patch gives.
     #[test]

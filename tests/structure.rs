@@ -193,11 +193,8 @@ fn every_rule_has_a_page() {
 
 #[test]
 fn every_rule_has_fixtures() {
-    let names: Vec<String> = ["yaml", "json", "table"]
-        .iter()
-        .flat_map(|end| files("tests/fixtures", end))
-        .map(|p| read(p))
-        .collect();
+    let names: Vec<String> =
+        ["yaml", "json", "table"].iter().flat_map(|end| files("tests/fixtures", end)).map(read).collect();
     for rule in REGISTER.iter().map(|entry| entry.rule) {
         assert!(
             names.iter().any(|text| text.contains(rule.id)),
