@@ -12,19 +12,16 @@ pub(crate) fn namespace(name: &str) -> String {
 
 /// A server as it should be written. `replicas: 0`: nothing needs to run.
 pub(crate) fn server(name: &str) -> String {
-    deployment(
-        name,
-        &format!(
-            "\
-        - name: api
+    let container = format!(
+        "        - name: api
           image: {IMAGE}
           args: [prefect, server, start]
           env:
             - name: PREFECT_API_DATABASE_CONNECTION_URL
               valueFrom: {{secretKeyRef: {{name: db, key: url}}}}
 "
-        ),
-    )
+    );
+    deployment(name, &container)
 }
 
 /// A server with this database URL in plain sight.

@@ -51,7 +51,7 @@ fn keeps_what_the_guard_wrote(test: &str, flags: &[&str]) {
     helm(&world, &[&["upgrade"], flags].concat(), &[]).done();
     assert_filled(&world, "after an upgrade that changes nothing");
     let more =
-        ["--set", "webhook.mutate.timeoutSeconds=2,webhook.secrets.enabled=true,podLabels.a=b,image.tag=9"];
+        ["--set", "webhook.mutate.timeoutSeconds=2,webhook.secrets.enabled=true,podLabels.a=b,image.tag=v9"];
     helm(&world, &[&["upgrade"], flags].concat(), &more).done();
     assert_filled(&world, "after an upgrade that changes the webhooks");
     world.helm(&["rollback", &world.name, "1", "--namespace", &world.name]).done();

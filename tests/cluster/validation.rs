@@ -90,25 +90,16 @@ fn labelled_secrets_are_checked_and_no_others_are_sent() {
 #[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster.rs"]
 fn the_glass_can_be_broken_by_whom_it_is_for() {
     let world = World::bare("glass");
-    world
-        .apply(&format!(
-            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: edit}}, \
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}}, \
-         subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: jane}}, \
-         {{kind: User, apiGroup: rbac.authorization.k8s.io, name: joe}}]}}"
-        ))
-        .done();
+    world.kubectl(&["create", "role", "deploy", "--verb=create", "--resource=deployments.apps"]).done();
+    world.kubectl(&["create", "rolebinding", "deploy", "--role=deploy", "--user=jane", "--user=joe"]).done();
     // Nothing answers at that port: only those who pass by get anything done.
     std::fs::write(world.folder.path().join("ca.crt"), crate::foreign::throw_away_ca()).expect("a file");
     world.register(&["--set", "breakGlass.enabled=true"]);
+    let binding = format!("{}-jane", world.name);
+    let role = format!("--clusterrole={}-break-glass", world.name);
+    world.kubectl(&["create", "clusterrolebinding", &binding, &role, "--user=jane"]).done();
     world
-        .apply(&format!(
-            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, \
-         metadata: {{name: {0}-jane, labels: {{prefect-guard-test: {0}}}}}, \
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {0}-break-glass}}, \
-         subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: jane}}]}}",
-            world.name
-        ))
+        .kubectl(&["label", "clusterrolebinding", &binding, &format!("prefect-guard-test={}", world.name)])
         .done();
     let create = |who: &str| world.run(&["create", "--dry-run=server", "--as", who, "-f=-"], &server("api"));
     until("the webhooks are in force", || create("joe").err.contains("validate.prefect-guard.io"));
@@ -161,7 +152,7 @@ fn a_kind_of_your_own_is_treated_as_a_deployment() {
 #[test]
 #[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster.rs"]
 fn audit_and_eject_see_what_runs() {
-    let mut world = World::new("audit", &[]);
+    let mut world = World::alone("audit", &[]);
     world.apply(&server("api")).done();
     world.apply(&nginx("web")).done();
     let clean = world.prefect_guard(&["audit", "-n", &world.name]);

@@ -1,5 +1,6 @@
 //! A namespace of its own, the chart's webhooks registered for it alone, and a guard that answers them.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,24 +64,63 @@ pub(crate) struct World {
     pub(crate) guard: Option<Guard>,
     kubeconfig: PathBuf,
     port: u16,
+    /// Held until the world is gone.
+    _turn: File,
+}
+
+/// Whether other tests may use the cluster at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Welcome,
+    /// For what looks at the whole cluster.
+    Unwanted,
+}
+
+impl Company {
+    /// Waits for the turn. A lock on a file, since each test may be a process of its own.
+    fn turn(self) -> File {
+        let path = std::env::temp_dir().join("prefect-guard-cluster-tests.lock");
+        let file = File::create(path).expect("a lock file");
+        match self {
+            Company::Welcome => file.lock_shared(),
+            Company::Unwanted => file.lock(),
+        }
+        .expect("the lock");
+        file
+    }
 }
 
 impl World {
     /// An empty namespace; nothing registered yet.
     pub(crate) fn bare(test: &str) -> World {
+        World::found(test, Company::Welcome)
+    }
+
+    fn found(test: &str, company: Company) -> World {
+        let turn = company.turn();
         let kubeconfig = std::env::var_os("PREFECT_GUARD_TEST_KUBECONFIG")
             .expect("PREFECT_GUARD_TEST_KUBECONFIG names the kubeconfig of a cluster on this machine");
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         let name = format!("pg-{test}-{:x}", time.as_micros() & 0xfff_ffff);
         let folder = tempfile::tempdir().expect("a folder");
-        let world = World { name, folder, guard: None, kubeconfig: kubeconfig.into(), port: free_port() };
+        let (kubeconfig, port) = (kubeconfig.into(), free_port());
+        let world = World { name, folder, guard: None, kubeconfig, port, _turn: turn };
         world.apply(&manifests::namespace(&world.name)).done();
         world
     }
 
     /// A guard that runs, and its webhooks in force.
     pub(crate) fn new(test: &str, values: &[&str]) -> World {
-        let mut world = World::bare(test);
+        World::bare(test).guarded(values)
+    }
+
+    /// The same, with no other test at work on the cluster.
+    pub(crate) fn alone(test: &str, values: &[&str]) -> World {
+        World::found(test, Company::Unwanted).guarded(values)
+    }
+
+    fn guarded(self, values: &[&str]) -> World {
+        let mut world = self;
         world.start_guard(None);
         world.register(values);
         until("the webhooks are in force", || world.in_force());
@@ -91,7 +131,10 @@ impl World {
     fn in_force(&self) -> bool {
         let dry_run = ["create", "--dry-run=server", "-o=json", "-f=-"];
         let good = self.run(&dry_run, &manifests::server("probe"));
-        let bad = self.run(&dry_run, &manifests::server_with("probe", "mysql://db/prefect"));
+        assert!(good.ok || good.err.contains("webhook"), "{good:?}");
+        let reset = manifests::server("probe")
+            .replace("[prefect, server, start]", "[prefect, server, database, reset]");
+        let bad = self.run(&dry_run, &reset);
         good.out.contains("prefect-guard-migrate") && bad.err.contains("denied the request")
     }
 
