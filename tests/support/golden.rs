@@ -9,8 +9,7 @@
 //! # policy: {mode: warn}                         (the policy's keys on one line)
 //! ```
 //!
-//! A file of two documents is an update: the stored object, then the new one. A file without `# expect:` is named
-//! `deny-…`, `warn-…` or `allow-…` in a folder `psg103-sync-driver`, and only that rule is looked at.
+//! A file of two documents is an update: the stored object, then the new one.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
@@ -140,10 +139,7 @@ impl Golden {
         let mut found = outcome.rules.clone();
         found.sort();
         found.dedup();
-        match self.expected() {
-            Some(expected) => assert_eq!(found, expected, "{}: {}", self.name, outcome.verdict),
-            None => self.check_by_name(&found, outcome),
-        }
+        assert_eq!(Some(found), self.expected(), "{}: {}", self.name, outcome.verdict);
         if let Some(edits) = self.header("edits") {
             let operations =
                 if outcome.operations.is_empty() { "none".to_owned() } else { outcome.operations.join(", ") };
@@ -152,20 +148,5 @@ impl Golden {
         if let Some(inits) = self.header("inits") {
             assert_eq!(outcome.inits.join(", "), inits, "{}", self.name);
         }
-    }
-
-    fn check_by_name(&self, found: &[String], outcome: &Outcome) {
-        let mut parts = self.name.rsplit('/');
-        let file = parts.next().expect("a file name");
-        let id =
-            parts.next().and_then(|folder| folder.split('-').next()).expect("a rule's folder").to_uppercase();
-        let found = (found.contains(&format!("!{id}")), found.contains(&id));
-        let expected = match file.split('-').next() {
-            Some("deny") => (true, false),
-            Some("warn") => (false, true),
-            Some("allow") => (false, false),
-            _ => panic!("{}: neither `# expect:` nor deny-, warn- or allow- in its name", self.name),
-        };
-        assert_eq!(found, expected, "{}: (denies, warns of) {id}: {}", self.name, outcome.verdict);
     }
 }
