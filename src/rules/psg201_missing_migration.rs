@@ -1,8 +1,11 @@
 //! PSG201: a server with no migration before it.
 
-use super::Subject;
-use crate::finding::{Level, Report, Rule};
+use std::collections::BTreeMap;
+
+use super::{Server, Subject};
+use crate::finding::{Level, Report, Rule, clip};
 use crate::patch::obstacle::Obstacle;
+use crate::workload::{Container, ContainerRef};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -21,6 +24,9 @@ const WRITE_ONE: &str = "add an initContainer of the same image and env that run
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let Some(lead) = subject.lead() else { return };
     let plan = &subject.plan;
+    if matches!(plan.obstacle, None | Some(Obstacle::Adopted)) {
+        other_databases(subject, lead, report);
+    }
     if plan.ours.is_some() || !plan.adopted.is_empty() {
         return;
     }
@@ -58,4 +64,45 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             | Obstacle::NoNetwork(_),
         ) => {}
     }
+}
+
+/// One migration serves the leading server's database; a container beside it may name another.
+fn other_databases(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report) {
+    let wanted = settings_of(lead.container);
+    let lead_name = clip(&lead.container.name, 63);
+    let help = format!("give it and `{lead_name}` the same database setting, or take it into a pod of its own");
+    let differs = |at: ContainerRef| {
+        let own = settings_of(subject.workload.container(at));
+        !own.is_empty() && !wanted.is_empty() && own != wanted
+    };
+    let why = Some("two Secrets may hold the same URL");
+    for server in subject.servers.iter().skip(1).filter(|server| differs(server.at)) {
+        let what = format!("its database setting is not that of `{lead_name}`, and only that one is migrated");
+        report.add(&RULE, subject.place(server.at), what, help.clone()).only_warn(why);
+    }
+    let adopted = subject.plan.adopted.iter().map(|&index| ContainerRef { init: true, index });
+    for at in adopted.filter(|at| differs(*at)) {
+        let what = format!("it migrates by another database setting than the one `{lead_name}` starts with");
+        report.add(&RULE, subject.place(at), what, help.clone()).only_warn(why);
+    }
+}
+
+/// The settings that pick the database, as far as they can be compared: both spellings and any case read alike.
+fn settings_of(container: &Container<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for variable in &container.env {
+        let name = variable.name.to_ascii_lowercase();
+        let key = name.strip_prefix("prefect_server_database_").or(name.strip_prefix("prefect_api_database_"));
+        if let Some(key @ ("connection_url" | "host" | "port" | "name" | "driver")) = key {
+            let source = variable.value_from.as_ref();
+            let reference = source.and_then(|from| from.secret_key_ref.as_ref().or(from.config_map_key_ref.as_ref()));
+            let value = match (reference, source) {
+                (Some(reference), _) => format!("{} {}", &*reference.name, &*reference.key),
+                (None, Some(_)) => String::new(),
+                (None, None) => variable.value.as_deref().unwrap_or_default().to_owned(),
+            };
+            found.insert(key.to_owned(), value);
+        }
+    }
+    found
 }

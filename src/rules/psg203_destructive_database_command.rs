@@ -17,13 +17,15 @@ pub static RULE: Rule = Rule {
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
-    for server in subject.servers.iter().chain(&subject.database_commands) {
-        report_calls(&server.invocation, "runs", &subject.place(server.at), report);
-    }
     let spec = &subject.workload.template.spec;
     let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
     for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
         let container = subject.workload.container(at);
+        let known = subject.servers.iter().chain(&subject.database_commands).find(|server| server.at == at);
+        match known {
+            Some(server) => report_calls(&server.invocation, "runs", &subject.place(at), report),
+            None => report_calls(&container.invocation(), "runs", &subject.place(at), report),
+        }
         for (field, argv) in container.hooks() {
             let verb = format!("`{}` runs", field.rsplit('/').next().unwrap_or(field));
             report_calls(&container.hook_invocation(argv), &verb, &subject.place_of(at, field), report);

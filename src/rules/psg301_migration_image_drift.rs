@@ -1,6 +1,6 @@
 //! PSG301: the user's own migration initContainer has another image than the server.
 
-use super::Subject;
+use super::{Server, Subject};
 use crate::finding::{Level, Report, Rule};
 use crate::patch::Fix;
 use crate::patch::obstacle::Obstacle;
@@ -21,6 +21,7 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let Some(lead) = subject.lead() else { return };
+    other_servers(subject, lead, report);
     for &index in &subject.plan.adopted {
         let at = ContainerRef { init: true, index };
         let image = &subject.workload.container(at).image;
@@ -41,5 +42,19 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
                 finding.mend(Fix::Pin { index, image: lead.container.image.to_string() })
             }
         };
+    }
+}
+
+/// One migration serves the leading server's image; another server of the pod may need another schema.
+fn other_servers(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report) {
+    if !matches!(subject.plan.obstacle, None | Some(Obstacle::Adopted)) {
+        return;
+    }
+    let wanted = &lead.container.image;
+    for server in subject.servers.iter().skip(1).filter(|server| server.container.image.0 != wanted.0) {
+        let (found, wanted) = (ImageRef::shown(&server.container.image, 64), ImageRef::shown(wanted, 64));
+        let what = format!("runs {found}, while the schema is migrated for {wanted}");
+        let help = format!("run the same image in both, {wanted}");
+        report.add(&RULE, subject.place_of(server.at, "image"), what, help).only_warn(None);
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Subject<'a> {
             let runs = invocation.server().is_some() && (!at.init || container.is_native_sidecar());
             if (runs || named) && !is_ours && workload.class == Class::Server {
                 servers.push(Server::new(workload, settings, at, invocation));
-            } else if !invocation.calls.is_empty() {
+            } else if !invocation.calls.is_empty() && !invocation.elsewhere {
                 database_commands.push(Server::new(workload, settings, at, invocation));
             }
         }

@@ -109,6 +109,8 @@ impl<'a> Own<'a> {
     }
 
     fn take_allow(&mut self, value: &str) {
+        // Of two annotations of one name the last counts, as in Go.
+        self.allow.clear();
         for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match rules::find(word) {
                 Some(rule) => self.allow.push(rule),

@@ -20,9 +20,11 @@ impl Container<'_> {
 
     fn reads<'t>(&'t self, command: &'t [Text<'_>], args: &'t [Text<'_>]) -> Invocation<'t> {
         let tokens = || command.iter().chain(args);
-        // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`.
+        // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`, `… | sh`.
         let worth_reading = |token: &str| {
-            token.contains("prefect") || token.contains(['$', '\'', '"', '\\', '`']) || token.ends_with(".sh")
+            token.contains("prefect")
+                || token.contains(['$', '\'', '"', '\\', '`', '|'])
+                || token.ends_with(".sh")
         };
         if !tokens().any(|token| worth_reading(token)) {
             return Invocation::default();

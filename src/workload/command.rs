@@ -95,6 +95,8 @@ pub struct Invocation<'a> {
     pub shell: bool,
     /// The command is a script or a string that we cannot read.
     pub unreadable: bool,
+    /// The calls happen in another pod (`kubectl exec … -- prefect …`): nothing of this container concerns them.
+    pub elsewhere: bool,
 }
 
 impl fmt::Debug for Call {
@@ -148,6 +150,7 @@ impl Invocation<'_> {
             opaque_exports: self.opaque_exports,
             shell: self.shell,
             unreadable: self.unreadable,
+            elsewhere: self.elsewhere,
         }
     }
 

@@ -312,6 +312,7 @@ impl<'a> Reader<'a, '_> {
             let before = self.invocation.calls.len();
             self.behind_unknown_wrapper(tokens, at, Level::Script, in_runner);
             let started = self.invocation.calls.split_off(before);
+            self.invocation.elsewhere |= before == 0;
             self.invocation.calls.extend(started.into_iter().filter(|call| call.action.destroys()));
         } else if name.starts_with('$') {
             self.invocation.unreadable = true;

@@ -322,15 +322,15 @@ pub fn object() -> impl Strategy<Value = Value> {
 
 /// The review of creating `object`, or of updating `old` to it.
 pub fn review(object: &Value, old: Option<&Value>) -> Vec<u8> {
-    let (group, version) =
-        object["apiVersion"].as_str().and_then(|v| v.split_once('/')).expect("group/version");
+    let api_version = object["apiVersion"].as_str().expect("an apiVersion");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
             "kind": {"group": group, "version": version, "kind": object["kind"]},
             "resource": {"group": group, "version": version, "resource": "things"},
-            "name": "prefect", "namespace": "data",
+            "name": object["metadata"]["name"].as_str().unwrap_or_default(), "namespace": "data",
             "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
             "userInfo": {"username": "dev"},
             "object": object, "oldObject": old, "dryRun": false, "options": null,

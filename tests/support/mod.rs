@@ -4,6 +4,7 @@
 pub mod settings;
 
 pub mod generate;
+pub mod golden;
 
 use std::path::{Path, PathBuf};
 
