@@ -12,6 +12,7 @@ use prefect_guard::admission::{Request, answer, decode, prefilter, respond};
 use prefect_guard::decision::{Door, decide};
 use prefect_guard::patch;
 use prefect_guard::policy::Policy;
+use prefect_guard::prefect::url::{SQLALCHEMY, Url};
 use prefect_guard::workload::command;
 use support::{CHART, SIZES, Whose, image_bump, mutated, review};
 
@@ -92,5 +93,18 @@ fn detection(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, whole, stages, detection);
+/// Database URLs by SQLAlchemy's grammar.
+fn urls(c: &mut Criterion) {
+    let mut group = c.benchmark_group("database url");
+    for (name, text) in [
+        ("plain", "postgresql+asyncpg://user:dummy@db.example.com:5432/prefect"),
+        ("options", "postgresql+asyncpg://user:p%40ss@[2001:db8::1]:5432/prefect?ssl=require&timeout=10"),
+        ("no url", "prefect"),
+    ] {
+        group.bench_function(name, |b| b.iter(|| Url::parse(black_box(text), &SQLALCHEMY).is_some()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, whole, stages, detection, urls);
 criterion_main!(benches);

@@ -3,8 +3,8 @@
 //! Two steps: the envelope with the object left as raw text, then (in [`crate::decision`]) the object. So the uid
 //! survives an object that is not shaped as it should be.
 
-use super::prefilter;
 use super::request::{Request, Unreadable, parse};
+use super::{compact, prefilter};
 use crate::workload::view::{Text, null_is_default};
 
 /// What came in.
@@ -62,13 +62,21 @@ pub fn decode(body: &[u8]) -> Result<Incoming<'_>, Refused> {
         return Ok(Incoming::Unrelated(head));
     }
     let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
-    let review: Review<'_> = parse(text)?;
-    if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
-        return Err(Refused::OtherKind);
-    }
-    let request = review.request.ok_or(Refused::NoRequest)?;
+    let request = match compact::request(text) {
+        Some(request) => request,
+        None => request(text)?,
+    };
     if request.uid.is_empty() {
         return Err(Refused::NoUid);
     }
     Ok(Incoming::Review(request))
+}
+
+/// The request of a review, however it is written.
+fn request(text: &str) -> Result<Request<'_>, Refused> {
+    let review: Review<'_> = parse(text)?;
+    if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
+        return Err(Refused::OtherKind);
+    }
+    review.request.ok_or(Refused::NoRequest)
 }

@@ -1,5 +1,6 @@
 //! The wire: bytes in, bytes out.
 
+mod compact;
 pub mod decode;
 pub mod prefilter;
 pub mod request;

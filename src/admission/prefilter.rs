@@ -10,6 +10,7 @@ use std::fmt;
 use memchr::memmem;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
+use super::compact::START;
 use super::request::GroupVersionKind;
 use crate::workload::view::Text;
 
@@ -30,14 +31,11 @@ pub struct Head<'a> {
     pub dry_run: bool,
 }
 
-/// How the API server begins every review.
-const START: &[u8] = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"#;
-
 /// The head of a review that names Prefect nowhere; `None` when it may, or when it is not written as the API
 /// server writes it.
 pub fn unrelated(body: &[u8]) -> Option<Head<'_>> {
     let body = body.trim_ascii_end();
-    let request = body.strip_prefix(START)?;
+    let request = body.strip_prefix(START.as_bytes())?;
     if !body.ends_with(b"}}") || names_prefect(body) {
         return None;
     }

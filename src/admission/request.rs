@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize as _;
 use serde_json::value::RawValue;
 
 use crate::workload::view::{Text, null_is_default, show_only};
@@ -35,10 +36,37 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// The object as it would be stored; absent for DELETE.
     #[serde(borrow)]
-    pub object: Option<&'a RawValue>,
+    pub object: Option<Raw<'a>>,
     /// The object as it is stored; absent for CREATE.
     #[serde(borrow)]
-    pub old_object: Option<&'a RawValue>,
+    pub old_object: Option<Raw<'a>>,
+}
+
+/// One JSON value as text, byte for byte. Well-formed; its content may be secret, so it is not for printing.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Raw<'a>(#[serde(borrow, deserialize_with = "text_of")] &'a str);
+
+fn text_of<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'a str, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(RawValue::get)
+}
+
+impl<'a> Raw<'a> {
+    /// Text that has been checked already; `None` for `null`.
+    pub(super) fn of_checked(text: &'a str) -> Option<Self> {
+        (text != "null").then_some(Raw(text))
+    }
+
+    /// The text.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// A group, version and kind.

@@ -94,9 +94,9 @@ pub struct ContainerRef {
 /// Equal text, or text that parses to the same value (key order and white space aside).
 pub fn same_json(a: &str, b: &str) -> bool {
     use serde_json::Value;
-    a == b
-        || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        }
+    let by_value = || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    };
+    a == b || scan::same_in_step(a, b).unwrap_or_else(by_value)
 }

@@ -25,6 +25,32 @@ pub(crate) fn member<'a>(json: &'a str, wanted: &str) -> Option<&'a str> {
     found
 }
 
+/// Whether two texts mean the same, found by reading them in step; `None` when their keys stand in another order, so
+/// that it takes more to tell.
+pub(crate) fn same_in_step(a: &str, b: &str) -> Option<bool> {
+    let (mut a, mut b) = (Cursor::new(a), Cursor::new(b));
+    loop {
+        match (a.token(), b.token()) {
+            (None, None) => return Some(true),
+            (Some(one), Some(other)) if one == other => {}
+            (Some(one), Some(other)) if one.starts_with('"') && other.starts_with('"') => {
+                if a.token() == Some(":") || b.token() == Some(":") {
+                    return None;
+                }
+                return Some(same_scalar(one, other)).filter(|same| !same);
+            }
+            (Some(one), Some(other)) if same_scalar(one, other) => {}
+            _ => return Some(false),
+        }
+    }
+}
+
+/// The same value with other escapes or digits.
+fn same_scalar(one: &str, other: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    value(one).is_some_and(|one| Some(one) == value(other))
+}
+
 /// A place in JSON text.
 pub(crate) struct Cursor<'a> {
     json: &'a str,
@@ -70,6 +96,19 @@ impl<'a> Cursor<'a> {
                 return None;
             }
             _ => start + bytes[start..].iter().take_while(|byte| !is_punctuation(byte)).count(),
+        };
+        self.json.get(start..self.at)
+    }
+
+    /// The next bracket, comma, colon or scalar.
+    fn token(&mut self) -> Option<&'a str> {
+        let bytes = self.json.as_bytes();
+        let rest = bytes.get(self.at..)?;
+        let start = self.at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.at = match bytes.get(start)? {
+            b'"' => string_end(bytes, start + 1),
+            b'{' | b'[' | b'}' | b']' | b',' | b':' => start + 1,
+            _ => start + bytes[start..].iter().take_while(|byte| !is_punctuation(byte)).count().max(1),
         };
         self.json.get(start..self.at)
     }
@@ -160,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{Cursor, items, member};
+    use super::{Cursor, items, member, same_in_step};
 
     /// Any JSON value, with strings that need escapes.
     fn value() -> impl Strategy<Value = Value> {
@@ -220,6 +259,24 @@ mod tests {
             member(&text, "n");
             items(&text).into_iter().flatten().for_each(drop);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn compares_as_the_json_library_does(a in value(), b in value(), pretty in any::<bool>()) {
+            let text = |value: &Value| if pretty { format!("{value:#}") } else { value.to_string() };
+            prop_assert_eq!(same_in_step(&a.to_string(), &text(&a)), Some(true));
+            prop_assert!(same_in_step(&a.to_string(), &text(&b)).is_none_or(|same| same == (a == b)));
+        }
+    }
+
+    #[test]
+    fn compares_scalars_by_value_and_leaves_another_order_open() {
+        assert_eq!(same_in_step(r#"{"a":[1,"b"]}"#, r#"{ "a" : [1, "c"] }"#), Some(false));
+        assert_eq!(same_in_step(r#"["\u0061"]"#, r#"["a"]"#), None);
+        assert_eq!(same_in_step(r#"{"a":1e2}"#, r#"{"a":100.0}"#), Some(true));
+        assert_eq!(same_in_step(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), None);
+        assert_eq!(same_in_step(r#"{"a":1}"#, r#"{"a":1,"b":2}"#), Some(false));
     }
 
     #[test]
