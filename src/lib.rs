@@ -12,6 +12,8 @@
 //! Nothing below `server` knows HTTP, TLS, async, the clock, files or the process environment;
 //! `tests/structure.rs` reads the sources to keep it so.
 #![forbid(unsafe_code)]
+// Output goes through the writers that commands are given; tests and benches may print.
+#![warn(unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
 
 // The pure part: what `clippy.toml` disallows (files, network, clock, environment, unordered maps) is an error.
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]

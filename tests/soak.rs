@@ -3,6 +3,7 @@
 //!
 //! `PREFECT_GUARD_SOAK_SECONDS` sets the time (default 10); a long run by hand:
 //! `PREFECT_GUARD_SOAK_SECONDS=600 cargo test --release --test soak -- --nocapture`.
+#![allow(clippy::print_stdout, reason = "a report for whoever runs it")]
 
 mod serving;
 
@@ -152,7 +153,7 @@ impl Soak<'_> {
     }
 
     fn evil(&self, number: usize) -> std::io::Result<()> {
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             let mut plain = self.client.tcp();
             plain.write_all(b"\x16\x03\x01\xff\xff nonsense")?;
             return Ok(());

@@ -127,6 +127,7 @@ pub fn loads(binary: &Path) -> anyhow::Result<Vec<Loaded>> {
 
 fn summary(what: &'static str, load: &Load<'_>, pairs: &[(Run, Run)], budget: f64) -> Loaded {
     let each = |of: &dyn Fn(&(Run, Run)) -> f64| median(pairs.iter().map(of).collect());
+    #[expect(clippy::type_complexity, reason = "used on the next lines only")]
     let run = |value: &dyn Fn(&(Run, Run), fn(&Run) -> f64) -> f64| Run {
         throughput: each(&|pair| value(pair, |run| run.throughput)),
         cpu: each(&|pair| value(pair, |run| run.cpu)),

@@ -224,11 +224,11 @@ mod tests {
         let read_member = |key: &str, cursor: &mut Cursor<'_>| {
             object.insert(
                 key.to_owned(),
-                if key.len() % 2 == 0 { read(cursor) } else { read_text(cursor.value()) },
+                if key.len().is_multiple_of(2) { read(cursor) } else { read_text(cursor.value()) },
             );
             Ok::<(), std::convert::Infallible>(())
         };
-        match cursor.json[cursor.skip_separators()..].as_bytes().first() {
+        match cursor.json.as_bytes()[cursor.skip_separators()..].first() {
             Some(b'{') => {
                 cursor.members(read_member);
                 Value::Object(object)
