@@ -5,7 +5,7 @@
 //! run here says why: `<!-- not run: … -->`. A block that calls `kubectl`, `helm` or another tool that would act on a
 //! cluster is never run: whoever runs the tests may have one. Blocks of other kinds are no commands.
 
-#![expect(clippy::print_stdout, reason = "it prints how long the first refusal took")]
+#![allow(clippy::print_stdout, reason = "it prints how long the first refusal took")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
