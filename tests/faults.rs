@@ -351,6 +351,28 @@ fn ten_thousand_clients_knock_at_a_thousand_places() {
     });
 }
 
+#[test]
+fn places_are_as_many_as_open_files_allow() {
+    let folder = TempDir::new().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.env_clear().current_dir(folder.path()).arg("-c");
+    command.args(["ulimit -n 160; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_prefect-guard"), "serve"]);
+    command.args(["--tls-ephemeral", "--ca-out", "ca.pem", "--log-format", "json", "--drain", "0"]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let process = Process::spawn(command, folder, String::new());
+    wait_until("the server is ready", || process.has("ready"));
+    let said = process.said("the limit of open files (`ulimit -n`) lowers `--max-connections`");
+    assert_eq!((&said[0]["wanted"], &said[0]["connections"]), (&1000.into(), &64.into()));
+    // More clients than files: nothing runs out, and there is room again afterwards.
+    let ca = std::fs::read_to_string(process.path("ca.pem")).unwrap();
+    let client = Client::new(process.address("admission"), &ca);
+    let crowd: Vec<_> = (0..300).map(|_| TcpStream::connect(client.address).unwrap()).collect();
+    process.wait_for("prefect_guard_connections_refused_total{reason=\"limit\"}", 236.0);
+    assert_eq!(process.metric("prefect_guard_connections_refused_total{reason=\"accept\"}"), 0.0);
+    drop(crowd);
+    wait_until("there is room again", || client.try_connect().is_ok());
+}
+
 /// A review of a server padded to `size` bytes by an annotation.
 fn padded(size: usize) -> Vec<u8> {
     let mut review: serde_json::Value = serde_json::from_slice(REVIEW).unwrap();

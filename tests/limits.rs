@@ -5,7 +5,10 @@ mod serving;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use prefect_guard::server::{Engine, Limits};
+use prefect_guard::admission::{Answer, Record};
+use prefect_guard::decision::Door;
+use prefect_guard::policy::Policy;
+use prefect_guard::server::{Engine, Limits, Stage};
 use serving::client::{self, closed, head, post, reply};
 use serving::{Running, constant, short, start};
 
@@ -297,6 +300,23 @@ mod http2 {
         assert_eq!(sender.send_request(request(vec![b' '; 6 << 20])).await.unwrap().status(), 200);
         assert_eq!(sender.send_request(request(vec![b' '; 8 << 20])).await.unwrap().status(), 413);
         assert_eq!(sender.send_request(request(b"{}".to_vec())).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn at_the_end_what_is_under_way_is_finished() {
+        fn slow(_: Door, _: &[u8], _: &Policy) -> Answer {
+            std::thread::sleep(Duration::from_millis(400));
+            Answer { status: 200, body: b"{}".to_vec(), record: Record::default() }
+        }
+        let server = start(Engine { answer: slow, ..Engine::real() }, short());
+        let (sender, connection) = connect(&server).await;
+        let mut first = sender.clone();
+        let under_way = tokio::spawn(async move { first.send_request(request(vec![b' '; 300 << 10])).await });
+        server.wait_for("prefect_guard_requests_in_flight", 1.0);
+        server.phase.enter(Stage::Closing);
+        assert_eq!(under_way.await.unwrap().unwrap().status(), 200);
+        drop(sender);
+        tokio::time::timeout(SOON, connection).await.unwrap().unwrap().unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -282,9 +282,6 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(8 << 10)
-        .max_send_buf_size(64 << 10)
-        // Finds dead peers; an idle live one only answers.
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .max_send_buf_size(64 << 10);
     builder
 }
