@@ -49,16 +49,17 @@ async def rows(db, query):
 
 
 async def migrate(on_newer_schema, command):
-    from alembic.script import ScriptDirectory
     from prefect import __version__ as version
     from prefect.server.database.dependencies import provide_database_interface
-    from sqlalchemy.util import greenlet_spawn
 
     prefect = provide_database_interface()
     if prefect.database_config.connection_url.startswith("sqlite"):
-        say("no setting of a PostgreSQL URL reaches Prefect, it would use a SQLite file: "
-            "see PREFECT_SERVER_DATABASE_CONNECTION_URL")  # fmt: skip
+        say("no setting of a PostgreSQL URL reaches Prefect, which would use SQLite: see")
+        say("PREFECT_SERVER_DATABASE_CONNECTION_URL and the Secret it should come from")
         sys.exit(1)
+    from alembic.script import ScriptDirectory
+    from sqlalchemy.util import greenlet_spawn
+
     place = prefect.orm.versions_dir
     scripts = ScriptDirectory(str(place), version_locations=[str(place)])
     known = {script.revision for script in scripts.walk_revisions()}

@@ -37,6 +37,7 @@ def test_it_is_clean(command):
     """ruff finds nothing in the script and in these tests."""
     run = subprocess.run(
         [RUFF, *command, *PATHS],
+        cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
