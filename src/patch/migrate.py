@@ -54,7 +54,7 @@ async def migrate(on_newer_schema, command):
 
     prefect = provide_database_interface()
     if prefect.database_config.connection_url.startswith("sqlite"):
-        say("no setting of a PostgreSQL URL reaches Prefect, which would use SQLite: see")
+        say("no setting of a PostgreSQL URL reaches Prefect: it would use SQLite; see")
         say("PREFECT_SERVER_DATABASE_CONNECTION_URL and the Secret it should come from")
         sys.exit(1)
     from alembic.script import ScriptDirectory
