@@ -14,6 +14,7 @@ import io
 import os
 import signal
 import socket
+from importlib import metadata
 
 # "prefectg" in ASCII, the same in every release, so that all pods meet at one lock.
 # PostgreSQL keeps it per database: two Prefects on one server do not.
@@ -49,10 +50,9 @@ async def rows(db, query):
 
 
 async def migrate(on_newer_schema, command):
-    from prefect import __version__ as version
     from prefect.server.database.dependencies import provide_database_interface
 
-    prefect = provide_database_interface()
+    prefect, version = provide_database_interface(), metadata.version("prefect")
     if prefect.database_config.connection_url.startswith("sqlite"):
         say("no setting of a PostgreSQL URL reaches Prefect: it would use SQLite; see")
         say("PREFECT_SERVER_DATABASE_CONNECTION_URL and the Secret it should come from")
