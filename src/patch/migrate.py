@@ -14,6 +14,7 @@ import io
 import os
 import signal
 import socket
+from importlib import metadata
 
 # "prefectg" in ASCII, the same in every release, so that all pods meet at one lock.
 # PostgreSQL keeps it per database: two Prefects on one server do not.
@@ -49,16 +50,16 @@ async def rows(db, query):
 
 
 async def migrate(on_newer_schema, command):
-    from alembic.script import ScriptDirectory
-    from prefect import __version__ as version
     from prefect.server.database.dependencies import provide_database_interface
+
+    prefect, version = provide_database_interface(), metadata.version("prefect")
+    if prefect.database_config.connection_url.startswith("sqlite"):
+        say("no setting of a PostgreSQL URL reaches Prefect: it would use SQLite; see")
+        say("PREFECT_SERVER_DATABASE_CONNECTION_URL and the Secret it should come from")
+        sys.exit(1)
+    from alembic.script import ScriptDirectory
     from sqlalchemy.util import greenlet_spawn
 
-    prefect = provide_database_interface()
-    if prefect.database_config.connection_url.startswith("sqlite"):
-        say("no setting of a PostgreSQL URL reaches Prefect, it would use a SQLite file: "
-            "see PREFECT_SERVER_DATABASE_CONNECTION_URL")  # fmt: skip
-        sys.exit(1)
     place = prefect.orm.versions_dir
     scripts = ScriptDirectory(str(place), version_locations=[str(place)])
     known = {script.revision for script in scripts.walk_revisions()}

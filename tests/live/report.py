@@ -1,9 +1,13 @@
-"""Makes the table of docs/tested.md from the run itself.
+"""Makes the table of docs/tested.md from the runs themselves.
 
-With `--write-table` a complete and green run writes the table; without, a complete run
-checks that it names the tests there are, so that the table cannot fall behind them.
+Every run keeps what its tests showed in target/live/results.json, as long as the script and
+the suite stay as they are. `--write-table` writes the table from that, if nothing in it has
+failed. A run of the whole suite without it checks that the table names the tests there are.
 """
 
+import fcntl
+import hashlib
+import json
 import os
 import platform
 import re
@@ -16,6 +20,7 @@ TABLE = migration.ROOT / "docs/tested.md"
 VERSIONS = {}
 NOTES = {}
 RESULTS = {}
+KEPT = migration.LIVE / "results.json"
 
 
 def version(name, text):
@@ -49,21 +54,45 @@ def pytest_runtest_logreport(report):
         result["seconds"] = report.duration
 
 
-def rows():
-    for nodeid, result in RESULTS.items():
-        measured = "; ".join(NOTES.get(nodeid, []))
-        outcome = result.get("outcome", "not run")
+def fingerprint():
+    """Changes with the script and the suite: what was kept of another is of no use."""
+    sources = [migration.SCRIPT.encode()]
+    sources += [
+        path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))
+    ]
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+def keep():
+    """Add this run's results to those kept; all of them, in the order of the files."""
+    with KEPT.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        if kept.get("fingerprint") != fingerprint():
+            kept = {"fingerprint": fingerprint(), "versions": {}, "results": {}}
+        kept["versions"] |= VERSIONS
+        for nodeid, result in RESULTS.items():
+            if "outcome" in result:
+                key = nodeid.rpartition("/")[2]
+                kept["results"][key] = result | {"measured": NOTES.get(nodeid, [])}
+        KEPT.write_text(json.dumps(kept, indent=1))
+    return kept
+
+
+def rows(results):
+    for _, result in sorted(results.items()):
         yield (
-            f"| {result['file'].removeprefix('test_').removesuffix('.py')} | {result['title']} "
-            f"| {outcome} | {result.get('seconds', 0):.1f} s | {measured} |"
+            f"| {result['file'].removeprefix('test_').removesuffix('.py')} "
+            f"| {result['title']} | {result['outcome']} | {result['seconds']:.1f} s "
+            f"| {'; '.join(result['measured'])} |"
         )
 
 
-def table():
+def table(kept):
     os_release = platform.freedesktop_os_release()
     found = {
         os_release["NAME"]: f"{os_release['VERSION_ID']}, {os.cpu_count()} cores",
-        **VERSIONS,
+        **kept["versions"],
         "pgbouncer": output("pgbouncer", "--version").split()[1],
     }
     for prefect in (
@@ -87,7 +116,7 @@ def table():
         "", "| what | version |", "|---|---|",
         *(f"| {name} | {text} |" for name, text in found.items()),
         "", "| suite | shown | outcome | time | measured |", "|---|---|---|---|---|",
-        *rows(), "",
+        *rows(kept["results"]), "",
     ])  # fmt: skip
 
 
@@ -99,21 +128,31 @@ def output(*command):
 
 def titles(text):
     """The first two columns of the table's rows: what the tests are."""
-    return [line.split(" | ")[:2] for line in text.splitlines() if " s | " in line]
+    return {
+        tuple(line.split(" | ")[:2]) for line in text.splitlines() if " s | " in line
+    }
+
+
+def is_whole(config):
+    option = config.option
+    partly = option.keyword or option.markexpr or option.collectonly or option.deselect
+    return not partly and not any(arg.endswith((".py", "]")) for arg in config.args)
 
 
 def pytest_sessionfinish(session, exitstatus):
-    option = session.config.option
-    partly = option.keyword or option.markexpr or option.collectonly or option.deselect
-    if partly or any("::" in arg or arg.endswith(".py") for arg in session.config.args):
-        return
-    if option.write_table and exitstatus == 0:
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(table())
-    elif not TABLE.exists() or titles(TABLE.read_text()) != titles(table()):
-        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(
-            f"{TABLE} is not of these tests: run `pytest tests/live --write-table`",
-            red=True,
-        )
-        session.exitstatus = 1
+    kept = keep()
+    if session.config.option.write_table:
+        if all(result["outcome"] == "passed" for result in kept["results"].values()):
+            TABLE.parent.mkdir(exist_ok=True)
+            TABLE.write_text(table(kept))
+    elif is_whole(session.config) and exitstatus == 0:
+        ours = {result["title"] for result in RESULTS.values()}
+        named = {
+            name for _, name in titles(TABLE.read_text() if TABLE.exists() else "")
+        }
+        if named != ours:
+            reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(
+                f"{TABLE} is not of these tests: run with --write-table", red=True
+            )
+            session.exitstatus = 1

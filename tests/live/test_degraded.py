@@ -19,7 +19,13 @@ SEARCH_PATH = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH"
 
 
 @pytest.mark.parametrize("prefect", [OLDEST, NEWEST, PREFECT_2])
-@pytest.mark.parametrize("url", [None, "sqlite+aiosqlite:////tmp/prefect.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(None, id="nothing set"),
+        pytest.param("sqlite+aiosqlite:////tmp/prefect.db", id="a SQLite URL"),
+    ],
+)
 def test_sqlite_unasked(start, prefect, url):
     """Prefect resolves to SQLite: exit 1 with a clear sentence, nothing is migrated."""
     process = start(guarded(), url, prefect)

@@ -37,6 +37,11 @@ def waits(process, seconds=30):
     until(lambda: WAITS in process.output(), seconds, "it waits")
 
 
+def after(go, command):
+    """The command, once that file is there; until then the lock is held for nothing."""
+    return guarded(("sh", "-c", f"until [ -e {go} ]; do sleep 0.1; done; {command}"))
+
+
 @pytest.mark.parametrize("prefect", [OLDEST, MIDWAY, NEWEST])
 def test_four_at_once(database, start, note, prefect):
     """Four migrations at once on an empty database: all exit 0, one command runs."""
@@ -57,14 +62,14 @@ def test_four_at_once_behind_a_pooler(database, start, note, transaction_pooler)
     note(f"the last after {max(pod.seconds for pod in pods):.1f} s")
 
 
-def test_waiter_leaves_without_a_start(database, start):
+def test_waiter_leaves_without_a_start(database, start, tmp_path):
     """A waiter leaves when the schema is what it needs, and starts no command."""
-    holder = start(
-        guarded(("sh", "-c", "sleep 4; exec " + " ".join(UPGRADE))), database.url()
-    )
+    go = tmp_path / "go"
+    holder = start(after(go, "exec " + " ".join(UPGRADE)), database.url())
     database.wait_for_lock()
     waiter = start(guarded(), database.url())
     waits(waiter)
+    go.touch()
     assert waiter.wait() == 0 and holder.wait() == 0
     assert "as Prefect 3.8.8 needs it" in waiter.output()
     assert STARTED not in waiter.output() and STARTED in holder.output()
@@ -170,9 +175,8 @@ def test_concurrent_index(url, database, start, note, tmp_path, isolation):
     )
     go = tmp_path / "go"
     dsn = database.url().replace("+asyncpg", "")
-    build = f'until [ -e {go} ]; do sleep 0.1; done; psql "$DSN" -c "$BUILD"'
     builder = start(
-        guarded(("sh", "-c", build)), url, DSN=dsn,
+        after(go, 'psql "$DSN" -c "$BUILD"'), url, DSN=dsn,
         BUILD="CREATE INDEX CONCURRENTLY big_n ON big (n)",
     )  # fmt: skip
     database.wait_for_lock()
@@ -222,14 +226,16 @@ def test_the_lock_is_named(database, start):
     until(lambda: seen in database.rows(query, database.name), 5, "the name is there")
 
 
-def test_the_server_logs_no_error(postgres, start):
+def test_the_server_logs_no_error(postgres, start, tmp_path):
     """Waiting and looking leave no error in PostgreSQL's own log."""
     database = postgres.create_database()
     before = len(postgres.log.read_text())
-    holder = start(guarded(("sleep", "6")), database.url())
+    go = tmp_path / "go"
+    holder = start(after(go, "true"), database.url())
     database.wait_for_lock()
     waiter = start(guarded(("true",)), database.url())
     waits(waiter)
+    go.touch()
     assert (holder.wait(), waiter.wait()) == (0, 0)
     logged = postgres.log.read_text()[before:]
     assert "ERROR" not in logged and "FATAL" not in logged

@@ -13,7 +13,7 @@ RUFF = Path(sys.executable).with_name("ruff")
 PATHS = [ROOT / "src/patch/migrate.py", ROOT / "tests/live"]
 
 
-@pytest.mark.parametrize("words", ["$(", "$$"])
+@pytest.mark.parametrize("words", ["$(", "$$"], ids=["a reference", "an escape"])
 def test_kubernetes_expands_nothing_in_it(words):
     """Kubernetes finds nothing to expand in the script."""
     assert words not in SCRIPT
@@ -32,11 +32,12 @@ def test_it_is_short():
     assert len(SCRIPT.splitlines()) <= 110
 
 
-@pytest.mark.parametrize("command", [("check",), ("format", "--check")])
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
 def test_it_is_clean(command):
     """ruff finds nothing in the script and in these tests."""
     run = subprocess.run(
         [RUFF, *command, *PATHS],
+        cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
