@@ -42,7 +42,9 @@ pub fn decode(bytes: &[u8]) {
 /// The uid is echoed, wherever a reader of the whole review can tell which it is.
 fn same_uid(bytes: &[u8], response: &Value) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let is_plain = text.matches("\"uid\"").count() == 1 && text.matches("\"request\"").count() == 1 && !text.contains('\\');
+    let is_plain = text.matches("\"uid\"").count() == 1
+        && text.matches("\"request\"").count() == 1
+        && !text.contains('\\');
     if let Ok(review) = serde_json::from_str::<Value>(text)
         && is_plain
         && let (Some(sent), Some(back)) = (review["request"]["uid"].as_str(), response["uid"].as_str())
@@ -65,7 +67,9 @@ pub fn decide(bytes: &[u8]) {
 fn mark(object: &mut Value) {
     let spec = "/spec/template/spec";
     for list in ["containers", "initContainers"] {
-        for container in object.pointer_mut(&format!("{spec}/{list}")).and_then(Value::as_array_mut).into_iter().flatten() {
+        for container in
+            object.pointer_mut(&format!("{spec}/{list}")).and_then(Value::as_array_mut).into_iter().flatten()
+        {
             for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
                 if let Some(Value::String(value)) = variable.get_mut("value") {
                     value.push_str(CANARY);
@@ -187,7 +191,10 @@ pub fn policy(bytes: &[u8]) {
         }
         Err(error) => {
             let error = error.to_string();
-            assert!(error.len() > 10 && error.len() < 1_000 && !error.chars().any(char::is_control), "{error:?}");
+            assert!(
+                error.len() > 10 && error.len() < 1_000 && !error.chars().any(char::is_control),
+                "{error:?}"
+            );
         }
     }
 }

@@ -293,9 +293,7 @@ impl<'a> Reader<'a, '_> {
             self.prefect(tokens, at + 1, |subcommand| position(subcommand, Program::Prefect));
         } else if is_python(name) {
             match python(rest) {
-                Some(Python { runs, next })
-                    if matches!(runs, "prefect" | "prefect.cli" | "prefect.__main__") =>
-                {
+                Some(Python { runs: "prefect" | "prefect.cli" | "prefect.__main__", next }) => {
                     let next = at + 1 + next;
                     self.prefect(tokens, next, |subcommand| position(subcommand, Program::PythonModule));
                 }
