@@ -83,7 +83,7 @@ async fn start(pair: &ephemeral::Pair) -> anyhow::Result<(SocketAddr, Phase)> {
     let current = Arc::new(Current::default());
     current.replace(Identity::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes(), SystemTime::now())?);
     let tls = Arc::new(ArcSwap::from_pointee(server_config(current, None)?));
-    let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), "loopback").await?;
+    let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), "loopback")?;
     let address = listener.local_addr()?;
     // Every decision is shown here anyway.
     let log = Log::new(Format::Text, Level::ERROR, std::io::sink()).context("cannot start the log")?;
