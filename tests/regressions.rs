@@ -3,10 +3,12 @@
 mod support;
 
 #[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a crate of its own for the fuzz targets")]
 mod oracles;
 
 use support::root;
 
+#[expect(clippy::print_stdout, reason = "a failing test shows its output, which names the input")]
 /// Runs a check over the files of some folders; returns how many there were.
 fn each(folders: &[&str], check: fn(&[u8])) -> usize {
     let mut count = 0;

@@ -294,7 +294,7 @@ pub const KINDS: [(&str, &str, &str, &str); 5] = [
 ];
 
 /// Wraps a template into an object of the kind.
-#[expect(clippy::needless_pass_by_value, reason = "templates are made for the one object")]
+#[expect(clippy::needless_pass_by_value, reason = "every caller has just made it")]
 pub fn object_of(kind: usize, template: Value) -> Value {
     let (group, version, kind, pointer) = KINDS[kind];
     let spec = match pointer {
