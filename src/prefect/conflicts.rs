@@ -12,11 +12,14 @@ impl Reader<'_> {
     /// What stands beside the URL at `url`.
     pub(super) fn conflicts(&mut self, url: usize) {
         self.alias_conflict(url);
-        let value = self.environment().value(url);
-        let written = self.environment().written(url).to_owned();
-        let parsed = Url::parse(&value.text, self.reading.grammar);
         let components: Vec<(Field, usize)> =
             self.settings.all().filter(|(field, _)| field.is_component()).collect();
+        if components.is_empty() {
+            return;
+        }
+        let value = self.environment().value(url);
+        let written = self.environment().written(url);
+        let parsed = Url::parse(&value.text, self.reading.grammar);
         for (field, index) in components {
             let name = self.environment().at(index).map(|v| v.name.to_owned()).unwrap_or_default();
             if written.contains(&format!("$({name})")) {

@@ -203,6 +203,28 @@ fn reads_what_a_script_exports() {
 }
 
 #[test]
+fn reads_what_a_script_writes_into_the_profile() {
+    let start = |env: &str, value: &str| {
+        let script = format!("prefect config set {API}='{value}' && exec prefect server start");
+        let command = serde_json::json!(["/bin/sh", "-c", script]).to_string();
+        read_as(&command, "prefecthq/prefect:3.8.8", &format!(r#""env":[{env}]"#), "")
+    };
+    assert_eq!(start("", GOOD).target, Target::Postgres(Address::Remote));
+    assert!(!is_fine(&start("", "postgresql://u:p@db/d")));
+    let set = format!(r#"{{"name":"{SERVER}","value":"{GOOD}"}}"#);
+    assert!(is_fine(&start(&set, "postgresql://u:p@db/d")), "the environment beats the profile");
+}
+
+#[test]
+fn a_port_from_a_service_stops_the_server_too() {
+    let found = env(&[(SERVER, GOOD), ("PREFECT_SERVER_API_PORT", "tcp://10.0.0.1:4200")]);
+    assert!(faults(&found).contains(&&Fault::Invalid(Invalid::Kind(Kind::Int))));
+    for harmless in ["PREFECT_PORT", "PREFECT_SERVER_PORT", "PREFECT_API_PORT"] {
+        assert!(is_fine(&env(&[(SERVER, GOOD), (harmless, "tcp://10.0.0.1:4200")])), "{harmless}");
+    }
+}
+
+#[test]
 fn old_releases_read_other_names() {
     let read = |image: &str, name: &str| {
         let fields = format!(r#""env":[{{"name":"{name}","value":"{GOOD}"}}]"#);

@@ -7,6 +7,7 @@ mod elsewhere;
 pub mod judge;
 pub mod near;
 pub mod placeholder;
+pub mod profile;
 mod reader;
 pub mod settings;
 pub mod sqlite;

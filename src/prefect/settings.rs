@@ -66,6 +66,8 @@ pub enum Field {
     ConnectArgsJson,
     /// Whole group as JSON.
     TlsJson,
+    /// The port the server listens on: no setting of the database, but a Service can stop Prefect with it.
+    ApiPort,
     /// Where Prefect keeps its files, the default SQLite database among them.
     Home,
     /// Which profile is active.
@@ -97,6 +99,7 @@ impl Field {
             Field::Timeout | Field::ConnectionTimeout | Field::PoolTimeout => Kind::Float,
             Field::MigrationTimeout => Kind::PositiveFloat,
             Field::Port
+            | Field::ApiPort
             | Field::PoolSize
             | Field::PoolRecycle
             | Field::MaxOverflow
@@ -152,6 +155,7 @@ impl Field {
             "sqlalchemy_pool_size" => (Field::PoolSize, Rank::Second),
             "sqlalchemy_max_overflow" => (Field::MaxOverflow, Rank::Second),
             "server" => (Field::ServerJson, Rank::First),
+            "server_api_port" => (Field::ApiPort, Rank::First),
             "home" => (Field::Home, Rank::First),
             "profile" => (Field::Profile, Rank::First),
             "profiles_path" => (Field::ProfilesPath, Rank::First),
@@ -208,7 +212,7 @@ impl Field {
 
     /// Known by its only name in every version.
     fn is_old(self) -> bool {
-        matches!(self, Field::Home | Field::Profile | Field::ProfilesPath | Field::OrionUrl)
+        matches!(self, Field::ApiPort | Field::Home | Field::Profile | Field::ProfilesPath | Field::OrionUrl)
     }
 
     /// One of the parts that Prefect makes a URL of.
@@ -337,6 +341,7 @@ const ALL: [Field; FIELDS] = [
     Field::SqlalchemyJson,
     Field::ConnectArgsJson,
     Field::TlsJson,
+    Field::ApiPort,
     Field::Home,
     Field::Profile,
     Field::ProfilesPath,

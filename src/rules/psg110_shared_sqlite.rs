@@ -29,7 +29,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Some(replicas) if replicas > 1 => {
                 let what = format!("SQLite with {replicas} replicas: they share no database, or break the one they share");
                 let help = "set `replicas: 1`, or use PostgreSQL";
-                problems::report(report, &RULE, subject, at, what, help);
+                // Another fault than the rolling update's, whatever the value.
+                problems::report(report, &RULE, subject, at, what, help).about("replicas");
             }
             _ => {
                 let kept = matches!(place, Place::File(_)) && *backing == Backing::Persistent;

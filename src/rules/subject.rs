@@ -6,6 +6,7 @@ use crate::finding::Place;
 use crate::patch::plan::{self, Before, Plan};
 use crate::policy::Settings;
 use crate::prefect::database::{Database, Reading};
+use crate::prefect::profile;
 use crate::workload::annotations::Own;
 use crate::workload::command::{Action, Invocation};
 use crate::workload::env::Environment;
@@ -116,6 +117,7 @@ impl<'a> Server<'a> {
             let value = value.as_ref().map(|value| Cow::Owned(value.to_string()));
             environment.assign(name.to_string(), value);
         }
+        profile::assign(&mut environment, &invocation);
         let reading = Reading::new(workload, container, &invocation, &environment, &settings.opaque_values);
         let database = Database::read(&reading);
         Server { at, container, invocation, environment, database }

@@ -1,0 +1,23 @@
+//! What a script writes into Prefect's profile before it starts the server.
+
+use std::borrow::Cow;
+
+use super::settings::{Field, Settings};
+use crate::workload::command::Invocation;
+use crate::workload::env::Environment;
+
+/// Adds what `prefect config set NAME=VALUE` wrote to the environment, where that does not have the setting by any
+/// name: the environment beats the profile.
+pub fn assign(environment: &mut Environment<'_>, invocation: &Invocation<'_>) {
+    if invocation.profile_settings.is_empty() {
+        return;
+    }
+    let found = Settings::find(environment);
+    for (name, value) in &invocation.profile_settings {
+        if let Some((field, _)) = Field::named(name)
+            && found.get(field).is_none()
+        {
+            environment.assign(name.clone(), value.clone().map(Cow::Owned));
+        }
+    }
+}
