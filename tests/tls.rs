@@ -2,7 +2,7 @@
 
 mod serving;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -120,6 +120,45 @@ fn tls_1_2_and_1_3_are_spoken_and_sessions_resume() {
         let second = client.connect();
         assert_eq!(second.conn.handshake_kind(), Some(HandshakeKind::Resumed), "{wanted:?}");
     }
+}
+
+/// A ClientHello by hand, since no library here speaks these versions any more (RFC 5246, 7.4.1.2). But for version and
+/// suite it is one that we would take: secp256r1, ECDSA with SHA-256.
+fn hello(version: [u8; 2], suite: [u8; 2]) -> Vec<u8> {
+    let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 4, 0, 2, 4, 3];
+    let mut body = version.to_vec();
+    body.extend([7; 32]);
+    // No session, one suite, no compression.
+    body.extend([0, 0, 2, suite[0], suite[1], 1, 0, 0, extensions.len() as u8]);
+    body.extend(extensions);
+    let mut message = vec![1, 0, 0, body.len() as u8];
+    message.extend(body);
+    let mut record = vec![0x16, 3, 1, 0, message.len() as u8];
+    record.extend(message);
+    record
+}
+
+#[test]
+fn nothing_older_is_spoken_and_no_weak_suite() {
+    let server = serving::start(serving::constant(), serving::short());
+    const GOOD: [u8; 2] = [0xc0, 0x2b];
+    let answer = |version, suite| {
+        let mut tcp = server.client().tcp();
+        tcp.write_all(&hello(version, suite)).unwrap();
+        let mut start = [0; 7];
+        tcp.read_exact(&mut start).unwrap();
+        (start[0], start[5])
+    };
+    assert_eq!(answer([3, 3], GOOD).0, 0x16, "a ServerHello for TLS 1.2 with ECDHE and AES-GCM");
+    // TLS 1.0 and 1.1, then RSA key exchange, CBC, RC4, 3DES.
+    let fatal_alert = (0x15, 2);
+    for version in [[3, 1], [3, 2]] {
+        assert_eq!(answer(version, GOOD), fatal_alert, "{version:?}");
+    }
+    for suite in [[0, 0x9c], [0xc0, 0x09], [0xc0, 0x23], [0xc0, 0x07], [0xc0, 0x08]] {
+        assert_eq!(answer([3, 3], suite), fatal_alert, "{suite:?}");
+    }
+    assert_eq!(server.client().post("/mutate", b"{}").status, 200);
 }
 
 #[test]

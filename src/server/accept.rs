@@ -104,14 +104,18 @@ impl<H: Handler> Door<H> {
                 accepted = listener.accept() => shared.accept(accepted, &slots).await,
             }
         }
-        // Connections that the kernel has already taken were made before the end: they are served too.
-        while let Some(accepted) = accept_now(&listener).await {
+        // Connections that the kernel has already taken were made before the end: they are served too. Not more than
+        // there can be, or a flood would keep us here.
+        for _ in 0..super::BACKLOG {
+            let Some(accepted) = accept_now(&listener).await else { break };
             shared.accept(accepted, &slots).await;
         }
         drop(listener);
         // Every connection holds a slot until it is gone, and each of its waits has a limit of its own.
         let all = u32::try_from(cap).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(shared.longest(), slots.acquire_many(all)).await;
+        if tokio::time::timeout(shared.longest(), slots.acquire_many(all)).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use hyper::body::Body;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bodies up to this size have memory of their own. An ordinary review has 4 to 30 KB.
-const SMALL: usize = 64 << 10;
+pub(super) const SMALL: usize = 64 << 10;
 
 /// The memory for all bodies that are held at once.
 ///

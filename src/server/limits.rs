@@ -55,6 +55,12 @@ impl Limits {
     /// Checks limits that cannot work together.
     pub fn check(&self) -> Result<(), String> {
         let large = super::body::Memory::large_share(self.memory);
+        if self.memory - large < super::body::SMALL {
+            return Err(format!(
+                "`--body-memory` of {} has no room for ordinary bodies; give it `192KiB`",
+                self.memory
+            ));
+        }
         if self.body_size > large {
             return Err(format!(
                 "`--body-memory` of {} leaves {large} bytes for large bodies, but `--max-body` is {}; \

@@ -91,10 +91,11 @@ pub fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Bi
     }
 }
 
+/// Connections that wait to be accepted. The library's 128 overflow in a burst, and then a client waits a whole second
+/// before it tries again: as long as some webhooks' timeout.
+const BACKLOG: u32 = 4096;
+
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    /// Connections that wait to be accepted. The library's 128 overflow in a burst, and then a client waits a whole
-    /// second before it tries again: as long as some webhooks' timeout.
-    const BACKLOG: u32 = 4096;
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
