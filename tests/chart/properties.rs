@@ -99,7 +99,7 @@ fn any_request() -> BoxedStrategy<Value> {
 #[test]
 fn no_expression_ever_errs() {
     let all = [servers(), jobs(), custom()];
-    let mut runner = runner(80);
+    let mut runner = runner(40);
     let outcome = runner.run(&any_request(), |request| {
         for filter in &all {
             prop_assert!(filter.evaluate(&request).is_ok(), "{:?}", filter.evaluate(&request));
@@ -112,7 +112,7 @@ fn no_expression_ever_errs() {
 #[test]
 fn unchanged_terminating_and_bare_objects_are_spared() {
     let filter = servers();
-    let mut runner = runner(60);
+    let mut runner = runner(30);
     let outcome = runner.run(&any_request(), |mut request| {
         request["object"]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         prop_assert_ne!(filter.evaluate(&request), Ok(Outcome::Sent));
@@ -194,7 +194,7 @@ fn telling_container() -> BoxedStrategy<Value> {
 #[test]
 fn nothing_that_the_library_would_judge_is_filtered_out() {
     let filter = servers();
-    let mut runner = runner(250);
+    let mut runner = runner(120);
     let servers = std::cell::Cell::new(0);
     let outcome = runner.run(&(telling_container(), any::<bool>()), |(container, init)| {
         let pod = match init {
@@ -207,7 +207,7 @@ fn nothing_that_the_library_would_judge_is_filtered_out() {
         Ok(())
     });
     outcome.expect("nothing is missed");
-    assert!(servers.get() > 25, "only {} of the cases were sent", servers.get());
+    assert!(servers.get() > 12, "only {} of the cases were sent", servers.get());
 }
 
 #[test]
