@@ -12,6 +12,8 @@ mod helm;
 mod monitoring;
 #[path = "chart/objects.rs"]
 mod objects;
+#[path = "chart/properties.rs"]
+mod properties;
 #[path = "chart/refusals.rs"]
 mod refusals;
 #[path = "chart/strict.rs"]

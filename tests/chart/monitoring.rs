@@ -28,6 +28,7 @@ fn ours() -> BTreeMap<String, BTreeSet<String>> {
     metrics.request_refused("method");
     metrics.connection_refused("idle");
     metrics.reload_failed("policy");
+    metrics.renewed(true, true);
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let text = metrics.render();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

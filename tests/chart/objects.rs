@@ -364,3 +364,32 @@ fn older_clusters_are_refused() {
     assert!(template(&["--kube-version", "v1.30.4-gke.100"]).is_ok());
     assert!(template(&["--kube-version", "1.37.0"]).is_ok());
 }
+
+/// The program takes every argument that the chart gives it; it stops later, at files that are not here.
+#[test]
+fn the_program_knows_every_rendered_argument() {
+    let mut seen = BTreeSet::new();
+    for (row, arguments) in MATRIX {
+        let objects = render(arguments);
+        let Some(deployment) = objects.iter().find(|object| object["kind"] == "Deployment") else { continue };
+        let words = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("args");
+        let words: Vec<&str> = words.iter().map(|word| word.as_str().expect("text")).collect();
+        if !seen.insert(words.join(" ")) {
+            continue;
+        }
+        let output = std::process::Command::new("timeout")
+            .args(["20", env!("CARGO_BIN_EXE_prefect-guard")])
+            .args(&words)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !said.contains("Usage:"), "{row}: {said}");
+        assert!(
+            said.contains("/etc/prefect-guard"),
+            "{row}: it stops at the first file that is missing: {said}"
+        );
+    }
+    assert!(seen.len() > 4, "{} sets of arguments", seen.len());
+}

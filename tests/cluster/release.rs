@@ -56,6 +56,11 @@ fn keeps_what_the_guard_wrote(test: &str, flags: &[&str]) {
     assert_filled(&world, "after an upgrade that changes the webhooks");
     world.helm(&["rollback", &world.name, "1", "--namespace", &world.name]).done();
     assert_filled(&world, "after a rollback");
+    let configurations = "validatingwebhookconfiguration,mutatingwebhookconfiguration";
+    let name = format!("{}-prefect-guard", world.name);
+    world.kubectl(&["delete", configurations, &name]).done();
+    helm(&world, &[&["upgrade"], flags].concat(), &[]).done();
+    world.kubectl(&["get", configurations, &name]).done();
     world.helm(&["uninstall", &world.name, "--namespace", &world.name]).done();
     let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings,\
                  secrets,configmaps,roles,rolebindings,serviceaccounts,services,deployments,poddisruptionbudgets,networkpolicies";
