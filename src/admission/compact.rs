@@ -58,6 +58,30 @@ fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> 
     Some(())
 }
 
+/// The brackets that are open, one bit each: 1 for an object.
+#[derive(Default)]
+struct Open {
+    bits: u128,
+    depth: u32,
+}
+
+impl Open {
+    fn push(&mut self, object: bool) -> Option<()> {
+        self.bits = self.bits << 1 | u128::from(object);
+        self.depth += 1;
+        (self.depth <= MAX_DEPTH).then_some(())
+    }
+
+    fn pop(&mut self) {
+        self.bits >>= 1;
+        self.depth -= 1;
+    }
+
+    fn is_object(&self) -> bool {
+        self.bits & 1 == 1
+    }
+}
+
 /// Goes through compact JSON and checks it against the grammar of RFC 8259.
 struct Walk<'a> {
     text: &'a str,
@@ -89,53 +113,37 @@ impl<'a> Walk<'a> {
     /// Steps over one value and gives its text.
     fn value(&mut self) -> Option<&'a str> {
         let start = self.at;
-        // One bit for each bracket that is open: 1 for an object.
-        let (mut open, mut depth) = (0u128, 0u32);
+        let mut open = Open::default();
         loop {
-            let first = self.next()?;
-            let nests = match first {
-                b'{' | b'[' if self.bytes.get(self.at) == Some(&(first + 2)) => {
-                    self.at += 1;
-                    false
-                }
-                b'{' | b'[' => {
-                    depth += 1;
-                    open = open << 1 | u128::from(first == b'{');
+            match self.next()? {
+                // `{}` and `[]`: each closes two code points after its opening.
+                first @ (b'{' | b'[') if self.bytes.get(self.at) == Some(&(first + 2)) => self.at += 1,
+                first @ (b'{' | b'[') => {
+                    open.push(first == b'{')?;
                     if first == b'{' {
                         self.key()?;
                     }
-                    if depth > MAX_DEPTH {
-                        return None;
-                    }
-                    true
+                    continue;
                 }
-                other => {
-                    self.scalar(other)?;
-                    false
-                }
-            };
-            if nests {
-                continue;
+                first => self.scalar(first)?,
             }
-            loop {
-                if depth == 0 {
-                    return self.text.get(start..self.at);
-                }
-                let in_object = open & 1 == 1;
-                match self.next()? {
-                    b',' if in_object => {
-                        self.key()?;
-                        break;
-                    }
-                    b',' => break,
-                    b'}' if in_object => {}
-                    b']' if !in_object => {}
-                    _ => return None,
-                }
-                depth -= 1;
-                open >>= 1;
+            if self.close(&mut open)? {
+                return self.text.get(start..self.at);
             }
         }
+    }
+
+    /// Goes on after a value: closes what ends there and stops before the next. True when nothing is open any more.
+    fn close(&mut self, open: &mut Open) -> Option<bool> {
+        while open.depth > 0 {
+            match (self.next()?, open.is_object()) {
+                (b',', false) => return Some(false),
+                (b',', true) => return self.key().map(|_| false),
+                (b'}', true) | (b']', false) => open.pop(),
+                _ => return None,
+            }
+        }
+        Some(true)
     }
 
     /// A string, number or word whose first byte has been read.
