@@ -1,4 +1,7 @@
+import contextlib
 import itertools
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +13,24 @@ from services import Bouncer, Postgres
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("postgres")
-    # pytest's own directories are closed to other users, PostgreSQL's among them.
-    for path in (directory, *directory.parents[:2]):
-        path.chmod(0o755)
-    server = Postgres(directory).start()
+def open_directory():
+    """Make directories that other users can enter, PostgreSQL's among them: pytest's own it
+    closes again whenever another run begins."""
+    with contextlib.ExitStack() as made:
+
+        def directory():
+            path = made.enter_context(
+                tempfile.TemporaryDirectory(prefix="prefect-guard-")
+            )
+            Path(path).chmod(0o755)
+            return Path(path)
+
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def postgres(open_directory):
+    server = Postgres(open_directory()).start()
     report.version("PostgreSQL", server.version())
     yield server
     server.stop()
@@ -36,22 +51,16 @@ def migrated(postgres, tmp_path_factory):
     return database
 
 
-def bouncer(tmp_path_factory, postgres, mode):
-    directory = tmp_path_factory.mktemp("pgbouncer")
-    directory.chmod(0o755)
-    return Bouncer(directory, postgres, mode)
-
-
 @pytest.fixture(scope="session")
-def transaction_pooler(tmp_path_factory, postgres):
-    pooler = bouncer(tmp_path_factory, postgres, "transaction").start()
+def transaction_pooler(open_directory, postgres):
+    pooler = Bouncer(open_directory(), postgres, "transaction").start()
     yield pooler
     pooler.stop()
 
 
 @pytest.fixture(scope="session")
-def statement_pooler(tmp_path_factory, postgres):
-    pooler = bouncer(tmp_path_factory, postgres, "statement").start()
+def statement_pooler(open_directory, postgres):
+    pooler = Bouncer(open_directory(), postgres, "statement").start()
     yield pooler
     pooler.stop()
 
