@@ -54,27 +54,34 @@ def pytest_runtest_logreport(report):
         result["seconds"] = report.duration
 
 
-def fingerprint():
-    """Changes with the script and the suite: what was kept of another is of no use."""
-    sources = [migration.SCRIPT.encode()]
-    sources += [
-        path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))
-    ]
-    return hashlib.sha256(b"".join(sources)).hexdigest()
+def fingerprint(file):
+    """Changes with the script and the tests of that file: then a result is of no use."""
+    tests = Path(__file__).with_name(file).read_bytes()
+    return hashlib.sha256(migration.SCRIPT.encode() + tests).hexdigest()
+
+
+# Taken at the start: a file that is edited while its tests run is another.
+PRINTS = {
+    path.name: fingerprint(path.name)
+    for path in Path(__file__).parent.glob("test_*.py")
+}
 
 
 def keep():
-    """Add this run's results to those kept; all of them, in the order of the files."""
+    """Add this run's results to those kept that still hold; all of them."""
     with KEPT.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-        if kept.get("fingerprint") != fingerprint():
-            kept = {"fingerprint": fingerprint(), "versions": {}, "results": {}}
+        kept = {"versions": {}, "results": {}}
+        if KEPT.exists():
+            kept = json.loads(KEPT.read_text())
         kept["versions"] |= VERSIONS
         for nodeid, result in RESULTS.items():
             if "outcome" in result:
-                key = nodeid.rpartition("/")[2]
-                kept["results"][key] = result | {"measured": NOTES.get(nodeid, [])}
+                of = {"of": PRINTS[result["file"]], "measured": NOTES.get(nodeid, [])}
+                kept["results"][nodeid.rpartition("/")[2]] = result | of
+        for key, result in list(kept["results"].items()):
+            if result["of"] != PRINTS.get(result["file"]):
+                del kept["results"][key]
         KEPT.write_text(json.dumps(kept, indent=1))
     return kept
 

@@ -181,7 +181,7 @@ class Database:
             " ON d.oid = database WHERE locktype = 'advisory' AND datname = %s", self.name
         )  # fmt: skip
 
-    def wait_for_lock(self, seconds=30):
+    def wait_for_lock(self, seconds=90):
         until(
             lambda: self.locks() == [(*LOCK_HALVES, True)], seconds, "the lock is taken"
         )

@@ -33,7 +33,7 @@ def url(request, database):
     return database.url(request.getfixturevalue("transaction_pooler").port)
 
 
-def waits(process, seconds=30):
+def waits(process, seconds=90):
     until(lambda: WAITS in process.output(), seconds, "it waits")
 
 
@@ -93,7 +93,7 @@ def test_killed_half_way(database, start, url):
     """A real migration is killed (-9) half-way: the waiter completes it."""
     env = POOLED if url != database.url() else {}
     holder = start(guarded(), url, **env)
-    until(lambda: len(database.tables()) > 3, 30, "the first tables are there")
+    until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
     waiter = start(guarded(), url, **env)
     holder.kill()
     assert waiter.wait() == 0, waiter.output()
@@ -123,7 +123,7 @@ def test_signals_reach_the_command(database, start):
         "print('ready', flush=True); time.sleep(60)"
     )
     holder = start(guarded((sys.executable, "-c", trap)), database.url())
-    until(lambda: "ready" in holder.output(), 30, "the command runs")
+    until(lambda: "ready" in holder.output(), 90, "the command runs")
     holder.terminate()
     assert holder.wait(5) == 7
     database.wait_for_no_lock()
@@ -132,7 +132,7 @@ def test_signals_reach_the_command(database, start):
 def test_sigterm_ends_a_real_migration(database, start):
     """SIGTERM ends a real migration; the next one completes it."""
     holder = start(guarded(), database.url())
-    until(lambda: len(database.tables()) > 3, 30, "the first tables are there")
+    until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
     holder.terminate()
     assert holder.wait(10) != 0
     database.wait_for_no_lock()
