@@ -226,6 +226,15 @@ SERVER, API = "PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"
 GOOD = "postgresql+asyncpg://prefect:s3cret@db.example:5432/prefect"
 
 
+# Where one part of a URL ends and the next begins, each way there is.
+EDGES = [
+    "u:p@db?ssl=require", "u:p@db?sslmode=require", "u:p@db:5432?ssl=require", "u:p@db:5432?sslmode=require", "u:p@db/d?ssl=require",
+    "u@v:p@db/d", "u@v@db/d", "u@db", "u:p/w@db/d", "u:p:w@db/d", "u:p?w@db/d", "u:p@[::1]:5432/d", "u:p@[::1]?sslmode=x",
+    "u:p@[fd00::1]/d", "u:p@db/d?ssl=require\n&foo=bar", "u:p@db/d?foo=bar\n", "u:p@db/d#f?sslmode=x", "u:p@db:5432/d?a=b?c",
+    "u:p@/d?host=db", "u:p@:5432/d", ":p@db/d", "@db/d", "/d", "", "?host=db", ":5432",
+]
+
+
 class Grammar:
     """Builds cases: mostly good ones, with one or two parts taken from the odd ones."""
 
@@ -431,6 +440,9 @@ def main():
     arguments.add_argument("--count", type=int, default=1500)
     options = arguments.parse_args()
     cases = json.load(open(options.cases)) if options.cases else []
+    for edge in EDGES:
+        url = f"postgresql+asyncpg://{edge}"
+        cases.append({"case": f"edge {edge!r}", "env": {SERVER + "CONNECTION_URL": url}})
     grammar = Grammar(options.seed)
     seen = set()
     while len(seen) < options.count:
