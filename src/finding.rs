@@ -185,6 +185,23 @@ pub fn one_line(text: &str, limit: usize) -> String {
     clip(&clean, limit)
 }
 
+/// How far two names are apart (Levenshtein), for "did you mean". Names are short: what is longer is cut.
+pub fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 80;
+    let b: Vec<char> = b.chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(LONGEST).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Control characters, and the invisible ones that reorder or hide text on a terminal.
 fn is_unprintable(c: char) -> bool {
     c.is_control()

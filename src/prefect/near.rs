@@ -2,6 +2,7 @@
 
 use super::settings::Field;
 use super::version::Version;
+use crate::finding::distance;
 use crate::workload::env::Environment;
 
 /// The name that every Prefect 3 from 3.0.11 on reads first.
@@ -49,22 +50,6 @@ fn score(name: &str, wanted: &str) -> Option<usize> {
 /// Capitals, without `_`.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_uppercase()).collect()
-}
-
-/// Levenshtein distance, on names of at most 80 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<u8> = b.bytes().take(80).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().take(80).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -68,23 +68,10 @@ pub fn find(id_or_name: &str) -> Option<&'static Rule> {
 pub fn nearest(word: &str) -> &'static str {
     let distance = |entry: &&Entry| {
         let candidates = [entry.rule.name, entry.rule.id];
-        candidates.into_iter().map(|known| edit_distance(&word.to_lowercase(), &known.to_lowercase())).min()
+        candidates
+            .into_iter()
+            .map(|known| crate::finding::distance(&word.to_lowercase(), &known.to_lowercase()))
+            .min()
     };
     REGISTER.iter().min_by_key(distance).map_or("", |entry| entry.rule.name)
-}
-
-/// Levenshtein distance, on what is short enough to be a rule's name.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
