@@ -57,7 +57,7 @@ class Process:
                 start_new_session=True,
             )  # fmt: skip
 
-    def wait(self, seconds=90):
+    def wait(self, seconds=240):
         code = self.process.wait(seconds)
         self.seconds = self.seconds or time.monotonic() - self.started
         self.check_output()

@@ -134,7 +134,7 @@ class Pod:
             (self.images / name).write_text(text)
             (self.images / name).chmod(0o755)
 
-    def initialise(self, seconds=120):
+    def initialise(self, seconds=300):
         """Run the initContainers to their ends, one after the other."""
         for spec in self.template.get("initContainers", []):
             self.start_init(spec)
@@ -146,7 +146,7 @@ class Pod:
             raise Unsupported(f"{spec['name']}: a native sidecar")
         self._start(spec)
 
-    def start(self, seconds=120):
+    def start(self, seconds=300):
         """Run the initContainers and then start the servers."""
         self.initialise(seconds)
         for spec in self.template["containers"]:
