@@ -24,7 +24,8 @@ impl Dice {
     /// Changes a few bytes, repeats, drops or moves pieces, splices in another seed, puts in words that matter.
     fn damage(&mut self, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
         const WORDS: [&str; 16] = [
-            "prefect", "server", "start", "null", "[]", "{}", "\"", "\\", "$(", "${", "'", "\n", "\u{fdd0}", "@", "%", "\0",
+            "prefect", "server", "start", "null", "[]", "{}", "\"", "\\", "$(", "${", "'", "\n", "\u{fdd0}",
+            "@", "%", "\0",
         ];
         for _ in 0..=self.roll(4) {
             let from = self.roll(input.len() + 1);
