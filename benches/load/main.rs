@@ -35,14 +35,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures everything; the tables in Markdown.
+/// Measures everything; the tables in Markdown, each shown as soon as it is there.
 fn figures() -> anyhow::Result<String> {
     let binary = Path::new(env!("CARGO_BIN_EXE_prefect-guard"));
-    let machine = report::machine()?;
-    eprintln!("decisions");
-    let decisions = measure::decisions()?;
-    eprintln!("start and memory");
-    let process = measure::process(binary)?;
-    let loads = measure::loads(binary)?;
-    Ok([machine, report::decisions(&decisions), report::loads(&loads), report::process(&process)].join("\n"))
+    let mut tables = Vec::new();
+    let mut add = |table: String| {
+        eprintln!("{table}");
+        tables.push(table);
+    };
+    add(report::machine()?);
+    add(report::decisions(&measure::decisions()?));
+    add(report::process(&measure::process(binary)?));
+    add(report::loads(&measure::loads(binary)?));
+    Ok(tables.join("\n"))
 }

@@ -110,7 +110,7 @@ pub fn loads(binary: &Path) -> anyhow::Result<Vec<Loaded>> {
     {
         let body = identity.file(what, &review(whose, CHART))?;
         for http in [Http::One, Http::Two] {
-            for (connections, requests) in [(1, 8_000), (16, 20_000), (256, 30_000)] {
+            for (connections, requests) in [(1, 4_000), (16, 10_000), (256, 12_000)] {
                 eprintln!("{what}, {http:?}, {connections} connections");
                 let load = Load { http, connections, requests, body: &body };
                 let mut pairs = Vec::new();
