@@ -301,7 +301,8 @@ mod http2 {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn bodies_larger_than_the_windows_arrive() {
-        let server = start(constant(), Limits { body: Duration::from_secs(10), ..short() });
+        let patient = Duration::from_secs(30);
+        let server = start(constant(), Limits { body: patient, handler: patient, ..Limits::default() });
         let (mut sender, _connection) = connect(&server).await;
         assert_eq!(sender.send_request(request(vec![b' '; 6 << 20])).await.unwrap().status(), 200);
         assert_eq!(sender.send_request(request(vec![b' '; 8 << 20])).await.unwrap().status(), 413);
