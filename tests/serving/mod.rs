@@ -54,6 +54,20 @@ pub fn short() -> Limits {
     }
 }
 
+/// Limits that no test reaches by being slow, for tests of something else on a busy machine.
+pub fn roomy() -> Limits {
+    let patient = Duration::from_secs(60);
+    Limits {
+        handshake: patient,
+        head: patient,
+        body: patient,
+        handler: patient,
+        idle: patient,
+        write: patient,
+        ..Limits::default()
+    }
+}
+
 /// What a log wrote.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
