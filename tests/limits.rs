@@ -12,7 +12,7 @@ use prefect_guard::server::{Engine, Limits, Stage};
 use serving::client::{self, closed, head, post, reply};
 use serving::{Running, constant, roomy, short, start};
 
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(10);
 
 fn refused(reason: &str) -> String {
     format!("prefect_guard_connections_refused_total{{reason=\"{reason}\"}}")
@@ -41,7 +41,7 @@ fn a_client_that_never_shakes_hands_is_closed() {
 
 #[test]
 fn a_connection_without_a_request_is_closed() {
-    let server = start(constant(), short());
+    let server = start(constant(), Limits { head: Duration::from_millis(500), ..roomy() });
     let begun = Instant::now();
     assert!(closed(&mut server.client().connect()));
     assert!(begun.elapsed() < SOON);
@@ -51,7 +51,7 @@ fn a_connection_without_a_request_is_closed() {
 
 #[test]
 fn a_head_that_trickles_is_cut_off() {
-    let server = start(constant(), short());
+    let server = start(constant(), Limits { head: Duration::from_millis(800), ..roomy() });
     let mut stream = server.client().connect();
     // First a good request: the limit is for every head, not for the first one alone.
     assert_eq!(post(&mut stream, "/mutate", b"{}").unwrap().status, 200);
@@ -75,7 +75,7 @@ fn a_head_that_trickles_is_cut_off() {
 
 #[test]
 fn a_body_that_trickles_is_answered_408() {
-    let server = start(constant(), short());
+    let server = start(constant(), Limits { body: Duration::from_millis(500), ..roomy() });
     let mut stream = server.client().connect();
     stream.write_all(head("/mutate", 1000).as_bytes()).unwrap();
     for _ in 0..5 {
@@ -89,7 +89,7 @@ fn a_body_that_trickles_is_answered_408() {
 
 #[test]
 fn an_idle_connection_is_closed_with_a_goodbye() {
-    let server = start(constant(), Limits { idle: Duration::from_millis(1_500), ..short() });
+    let server = start(constant(), Limits { idle: Duration::from_millis(1_500), ..roomy() });
     let mut stream = server.client().connect();
     assert_eq!(post(&mut stream, "/mutate", b"{}").unwrap().status, 200);
     // Still good within the limit.
@@ -329,7 +329,7 @@ mod http2 {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_idle_connection_is_told_to_go_away() {
-        let server = start(constant(), short());
+        let server = start(constant(), Limits { idle: Duration::from_millis(1_500), ..roomy() });
         let (mut sender, connection) = connect(&server).await;
         assert_eq!(sender.send_request(request(b"{}".to_vec())).await.unwrap().status(), 200);
         // A clean end, by GOAWAY.
@@ -338,7 +338,7 @@ mod http2 {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_connection_without_a_preface_is_closed() {
-        let server = start(constant(), short());
+        let server = start(constant(), Limits { head: Duration::from_millis(500), ..roomy() });
         let mut client = server.client();
         let mut config = (*client.config).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
