@@ -219,7 +219,7 @@ impl<H: Handler> Shared<H> {
         activity: &Activity,
     ) -> Result<(), &'static str> {
         let mut connection = pin!(connection);
-        let mut look = pin!(tokio::time::sleep(self.limits.head));
+        let mut look = pin!(tokio::time::sleep(self.limits.look()));
         let mut closing = pin!(self.end());
         let mut told = false;
         loop {

@@ -79,7 +79,7 @@ impl Activity {
             let end = since + u64::try_from(limit.as_millis()).unwrap_or(u64::MAX / 2);
             if now >= end { Err(reason) } else { Ok(Duration::from_millis(end - now)) }
         };
-        let mut next = limits.head.min(limits.write);
+        let mut next = limits.look();
         let stalled = self.stalled.load(Ordering::Relaxed);
         if stalled != 0 {
             next = next.min(left(stalled, limits.write, "write_timeout")?);

@@ -52,6 +52,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How often a connection is looked at: the shortest of the waits that a look may end.
+    pub(super) fn look(&self) -> Duration {
+        self.head.min(self.write).min(self.idle)
+    }
+
     /// Checks limits that cannot work together.
     pub fn check(&self) -> Result<(), String> {
         let large = super::body::Memory::large_share(self.memory);
