@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import report
 from guard import Guard
 from podrunner import Pod
 from services import Bouncer, Postgres
+
+
+def pytest_configure():
+    # So that a run which is ended from outside ends its servers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 Every run keeps what its tests showed in target/live/results.json, as long as the script and
 the suite stay as they are. `--write-table` writes the table from that, if nothing in it has
-failed. A run of the whole suite without it checks that the table names the tests there are.
+failed. A run of the whole suite without it checks that the table names no test that is no
+more, and says how many it lacks.
 """
 
 import fcntl
@@ -157,9 +158,13 @@ def pytest_sessionfinish(session, exitstatus):
         named = {
             name for _, name in titles(TABLE.read_text() if TABLE.exists() else "")
         }
-        if named != ours:
+        if ours - named:
+            session.config.pluginmanager.get_plugin("terminalreporter").write_line(
+                f"{TABLE} lacks {len(ours - named)} of these tests: use --write-table"
+            )
+        if named - ours:
             reporter = session.config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
-                f"{TABLE} is not of these tests: run with --write-table", red=True
+                f"{TABLE} has tests that are no more: use --write-table", red=True
             )
             session.exitstatus = 1
