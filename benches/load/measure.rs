@@ -77,6 +77,8 @@ pub fn decisions() -> anyhow::Result<Vec<Decided>> {
 }
 
 fn thread_cpu() -> anyhow::Result<Duration> {
+    // The kernel brings the count of a running thread up to date when it is scheduled, not when it is read.
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(Duration::from_nanos(text.split(' ').next().unwrap_or_default().parse()?))
 }

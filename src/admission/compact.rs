@@ -1,7 +1,7 @@
 //! The quick way into a review: read in one step where it is written as the API server writes it.
 //!
 //! Compact JSON, `kind` and `apiVersion` first. Every byte is checked, so that whatever is read here is well-formed;
-//! but only to find where values end, which takes a third of the instructions that serde needs to skip them. Whatever
+//! but only to find where values end, which takes two thirds of the instructions that serde needs for it. Whatever
 //! is written differently is left to serde, which also tells what is wrong. A test holds the two to each other.
 
 use super::request::{Raw, Request};
