@@ -325,7 +325,7 @@ fn jobs_reach_us_only_with_the_database_in_their_command() {
 
 /// Run with `cargo nextest run --test chart --run-ignored only`, where that folder lies beside the repository.
 #[test]
-#[ignore = "needs ../shared/reviews and ../shared/manifests"]
+#[ignore = "needs ../shared/reviews and ../shared/manifests; `tests/run` runs it where they are"]
 fn charts_and_manifests_of_others_are_sent_or_spared() {
     let filters = filters();
     let spared = ["worker", "exporter", "postgresql"];
