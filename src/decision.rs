@@ -61,10 +61,10 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
         return decide_secret(door, request, settings);
     }
     let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
-    let located = locate(object.get(), found.clone())?;
+    let located = locate(object, found.clone())?;
     let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
         // An old object that cannot be read has nothing to say about the new one.
-        Some(old) => locate(old.get(), found).ok(),
+        Some(old) => locate(old, found).ok(),
         None => None,
     };
     if located.terminating || located.template.is_none() || is_unchanged(&located, before.as_ref()) {

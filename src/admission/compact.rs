@@ -5,6 +5,7 @@
 //! is written differently is left to serde, which also tells what is wrong. A test holds the two to each other.
 
 use super::request::{Raw, Request};
+use crate::workload::outline::{Outline, Part};
 
 /// How the API server begins every review.
 pub(super) const START: &str = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"#;
@@ -18,20 +19,18 @@ pub(super) fn request(body: &str) -> Option<Request<'_>> {
     let mut walk = Walk { text, bytes: text.as_bytes(), at: 0 };
     let mut request = Request::default();
     let mut seen = Vec::with_capacity(16);
-    walk.expect(b'{')?;
-    loop {
-        let key = walk.key()?;
-        if key.contains('\\') || seen.contains(&key) {
+    walk.members(|walk, key| {
+        if seen.contains(&key) {
             return None;
         }
         seen.push(key);
-        take(&mut request, key, walk.value()?)?;
-        match walk.next()? {
-            b',' => {}
-            b'}' => break,
-            _ => return None,
+        match key {
+            "object" => request.object = walk.object()?,
+            "oldObject" => request.old_object = walk.object()?,
+            _ => take(&mut request, key, walk.value()?)?,
         }
-    }
+        Some(())
+    })?;
     (walk.at == text.len() && seen.contains(&"uid")).then_some(request)
 }
 
@@ -51,8 +50,6 @@ fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> 
         "namespace" => request.namespace = optional(value)?,
         "operation" => request.operation = optional(value)?,
         "dryRun" => request.dry_run = optional(value)?,
-        "object" => request.object = Raw::of_checked(value),
-        "oldObject" => request.old_object = Raw::of_checked(value),
         _ => {}
     }
     Some(())
@@ -100,14 +97,63 @@ impl<'a> Walk<'a> {
         (self.next()? == wanted).then_some(())
     }
 
-    /// Steps over `"key":` and gives what stands between the quotes.
-    fn key(&mut self) -> Option<&'a str> {
+    /// Steps over `"key":`.
+    fn key(&mut self) -> Option<()> {
         self.expect(b'"')?;
-        let start = self.at;
         self.string()?;
-        let key = self.text.get(start..self.at - 1)?;
-        self.expect(b':')?;
-        Some(key)
+        self.expect(b':')
+    }
+
+    /// Steps over an object that is not empty, handing each key to `visit`, which steps over the value. A key that
+    /// is written with escapes is left to serde.
+    fn members(&mut self, mut visit: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.expect(b'{')?;
+        loop {
+            let start = self.at + 1;
+            self.key()?;
+            let key = self.text.get(start..self.at - 2)?;
+            if key.contains('\\') {
+                return None;
+            }
+            visit(self, key)?;
+            match self.next()? {
+                b',' => {}
+                b'}' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Whether an object that is not empty comes next.
+    fn at_object(&self) -> bool {
+        matches!(self.bytes.get(self.at..), Some([b'{', second, ..]) if *second != b'}')
+    }
+
+    /// Steps over the object of a review and notes what lies around its pod template; nothing for `null`.
+    fn object(&mut self) -> Option<Option<Raw<'a>>> {
+        let start = self.at;
+        let mut outline = Some(Outline::default());
+        if !self.at_object() {
+            let text = self.value()?;
+            return Some((text != "null").then(|| Raw::checked(text, None)));
+        }
+        self.members(|walk, key| {
+            let Some(part) = Part::under(key) else { return walk.value().map(drop) };
+            if !walk.at_object() {
+                // `{}` and `null` have no members. Of whatever else the outline is made later, with an error.
+                let value = walk.value()?;
+                outline = outline.filter(|_| matches!(value, "{}" | "null"));
+                return Some(());
+            }
+            walk.members(|walk, inner| {
+                let value = walk.value()?;
+                if let Some(slot) = outline.as_mut().and_then(|outline| outline.slot(part, inner)) {
+                    *slot = Some(value);
+                }
+                Some(())
+            })
+        })?;
+        Some(Some(Raw::checked(self.text.get(start..self.at)?, outline)))
     }
 
     /// Steps over one value and gives its text.
@@ -138,7 +184,7 @@ impl<'a> Walk<'a> {
         while open.depth > 0 {
             match (self.next()?, open.is_object()) {
                 (b',', false) => return Some(false),
-                (b',', true) => return self.key().map(|_| false),
+                (b',', true) => return self.key().map(|()| false),
                 (b'}', true) | (b']', false) => open.pop(),
                 _ => return None,
             }

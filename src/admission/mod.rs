@@ -2,6 +2,7 @@
 
 mod compact;
 pub mod decode;
+mod encoded;
 pub mod prefilter;
 pub mod request;
 pub mod respond;

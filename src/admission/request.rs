@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize as _;
 use serde_json::value::RawValue;
 
+use crate::workload::outline::Outline;
 use crate::workload::view::{Text, null_is_default, show_only};
 
 show_only!(Request: uid, kind, sub_resource, name, namespace, operation, dry_run);
@@ -43,23 +43,32 @@ pub struct Request<'a> {
 }
 
 /// One JSON value as text, byte for byte. Well-formed; its content may be secret, so it is not for printing.
-#[derive(Clone, Copy, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Raw<'a>(#[serde(borrow, deserialize_with = "text_of")] &'a str);
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    text: &'a str,
+    outline: Option<Outline<'a>>,
+}
 
-fn text_of<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'a str, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(RawValue::get)
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|value| Raw::checked(value.get(), None))
+    }
 }
 
 impl<'a> Raw<'a> {
-    /// Text that has been checked already; `None` for `null`.
-    pub(super) fn of_checked(text: &'a str) -> Option<Self> {
-        (text != "null").then_some(Raw(text))
+    /// Text that is known to be well-formed, with what was noted while that was found out.
+    pub(crate) fn checked(text: &'a str, outline: Option<Outline<'a>>) -> Self {
+        Raw { text, outline }
     }
 
     /// The text.
     pub fn get(self) -> &'a str {
-        self.0
+        self.text
+    }
+
+    /// What was noted of it on the way, if anything was.
+    pub(crate) fn outline(&self) -> Option<&Outline<'a>> {
+        self.outline.as_ref()
     }
 }
 

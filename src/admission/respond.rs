@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::encoded;
 use super::request::Unreadable;
 use crate::decision::{Decision, Door};
 use crate::finding::{Finding, Severity, one_line};
@@ -177,13 +176,10 @@ pub fn field_path(pointer: &str) -> String {
 /// of what is most of the answer.
 fn with_patch(mut answer: Vec<u8>, patch: &str) -> Vec<u8> {
     debug_assert!(answer.ends_with(b"}}"), "an answer ends with its response");
-    let size = base64::encoded_len(patch.len(), true).expect("a patch is no gigabytes");
     answer.truncate(answer.len() - 2);
-    answer.reserve_exact(size + 48);
+    answer.reserve_exact(encoded::size(patch) + 48);
     answer.extend_from_slice(b",\"patchType\":\"JSONPatch\",\"patch\":\"");
-    let at = answer.len();
-    answer.resize(at + size, 0);
-    STANDARD.encode_slice(patch, &mut answer[at..]).expect("there is room for it");
+    encoded::append(&mut answer, patch);
     answer.extend_from_slice(b"\"}}");
     answer
 }

@@ -65,7 +65,7 @@ impl<'p> Across<'p> {
             return Some(());
         }
         let found = classify(&request.kind, self.policy.kinds())?;
-        let located = locate(request.object?.get(), found).ok()?;
+        let located = locate(request.object?, found).ok()?;
         let workload = located.read(request.kind.kind.0.clone()).ok()??;
         let settings = self.policy.settings(&request.namespace);
         let own = Own::read(&workload.template.metadata.annotations);

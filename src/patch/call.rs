@@ -1,6 +1,8 @@
 //! The command line of the migration: the server's own way to call `prefect`, with `server database upgrade -y` in
 //! place of `server start …`, and the lock script before it where that is wanted.
 
+use std::borrow::Cow;
+
 use crate::policy::{OnNewerSchema, Serialize};
 use crate::rules::Server;
 use crate::workload::command::{Position, Program};
@@ -17,25 +19,28 @@ const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
 /// `prefect orion database upgrade -y`, for Prefect before 2.8.
 const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
 
+/// One word of a command line.
+type Word<'a> = Cow<'a, str>;
+
 /// A container's command and args.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CommandLine {
+pub struct CommandLine<'a> {
     /// Replaces the image's entrypoint; empty keeps it.
-    pub command: Vec<String>,
+    pub command: Vec<Cow<'a, str>>,
     /// The arguments.
-    pub args: Vec<String>,
+    pub args: Vec<Cow<'a, str>>,
     /// Whether the upgrade takes the lock.
     pub locked: bool,
 }
 
-impl std::fmt::Debug for CommandLine {
+impl std::fmt::Debug for CommandLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CommandLine").field("locked", &self.locked).finish_non_exhaustive()
     }
 }
 
 /// How the migration of `server` is called.
-pub fn derive(server: &Server<'_>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine {
+pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine<'a> {
     let call = server.invocation.server();
     let orion = call.is_some_and(|call| call.orion);
     let position = call.and_then(|call| call.position);
@@ -43,13 +48,14 @@ pub fn derive(server: &Server<'_>, serialize: Serialize, on_newer: OnNewerSchema
         Serialize::Never => None,
         _ if server.database.is_visibly_sqlite() || orion => None,
         Serialize::Auto => interpreter(server, position),
-        Serialize::Always => interpreter(server, position).or(Some("python".to_owned())),
+        Serialize::Always => interpreter(server, position).or(Some(Cow::Borrowed("python"))),
     };
     let locked = python.is_some();
     let script = python.map(|python| {
-        [python, "-c".to_owned(), SCRIPT.to_owned(), format!("--on-newer-schema={}", on_newer.as_str())]
+        let on_newer = Cow::Owned(format!("--on-newer-schema={}", on_newer.as_str()));
+        [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer]
     });
-    let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(str::to_owned);
+    let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
     let (command, args) = match position {
         Some(position) => in_place(server, position, script, tail),
         None => from_scratch(server, script, tail),
@@ -58,14 +64,14 @@ pub fn derive(server: &Server<'_>, serialize: Serialize, on_newer: OnNewerSchema
 }
 
 /// Puts the upgrade where the server's call stands in its argv; the split into command and args stays.
-fn in_place(
-    server: &Server<'_>,
+fn in_place<'a>(
+    server: &Server<'a>,
     position: Position,
-    script: Option<[String; 4]>,
-    tail: [String; 4],
-) -> (Vec<String>, Vec<String>) {
+    script: Option<[Word<'a>; 4]>,
+    tail: [Word<'a>; 4],
+) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
-    let argv: Vec<&str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
+    let argv: Vec<&'a str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
     let program = prefect_program(&argv, position);
     let boundary = container.command.len();
     let inserted = script.as_ref().map_or(0, |script| script.len());
@@ -74,7 +80,8 @@ fn in_place(
         _ if inserted > 0 => position.program + inserted,
         _ => position.program + program.len().min(boundary - position.program),
     };
-    let mut line: Vec<String> = argv[..position.program].iter().map(|token| (*token).to_owned()).collect();
+    let mut line: Vec<Word<'a>> =
+        argv[..position.program].iter().map(|token| Cow::Borrowed(*token)).collect();
     line.extend(script.into_iter().flatten());
     line.extend(program);
     line.extend(tail);
@@ -83,25 +90,25 @@ fn in_place(
 }
 
 /// The tokens that call `prefect`, global options included.
-fn prefect_program(argv: &[&str], position: Position) -> Vec<String> {
+fn prefect_program<'a>(argv: &[&'a str], position: Position) -> Vec<Word<'a>> {
     let first = argv[position.program];
     match position.program_kind {
         Program::Prefect | Program::PythonModule => {
-            argv[position.program..position.subcommand].iter().map(|token| (*token).to_owned()).collect()
+            argv[position.program..position.subcommand].iter().map(|token| Cow::Borrowed(*token)).collect()
         }
         Program::Asgi => vec![sibling(first, "prefect")],
-        Program::AsgiModule => [first, "-m", "prefect"].map(str::to_owned).to_vec(),
+        Program::AsgiModule => [first, "-m", "prefect"].map(Cow::Borrowed).to_vec(),
     }
 }
 
 /// The documented fallback, where the server's call cannot be rewritten (a shell script, an unreadable command).
-fn from_scratch(
-    server: &Server<'_>,
-    script: Option<[String; 4]>,
-    tail: [String; 4],
-) -> (Vec<String>, Vec<String>) {
+fn from_scratch<'a>(
+    server: &Server<'a>,
+    script: Option<[Word<'a>; 4]>,
+    tail: [Word<'a>; 4],
+) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
-    let call: Vec<String> = std::iter::once("prefect".to_owned()).chain(tail).collect();
+    let call: Vec<Word<'a>> = std::iter::once(Cow::Borrowed("prefect")).chain(tail).collect();
     let keeps_entrypoint =
         container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
     match (keeps_entrypoint, script) {
@@ -112,20 +119,20 @@ fn from_scratch(
 }
 
 /// The Python that runs the server's Prefect, where it can be named with confidence.
-fn interpreter(server: &Server<'_>, position: Option<Position>) -> Option<String> {
-    let bare = || is_official(&server.container.image).then(|| "python".to_owned());
+fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Word<'a>> {
+    let bare = || is_official(&server.container.image).then_some(Cow::Borrowed("python"));
     let Some(position) = position else { return bare() };
     let container = server.container;
     let token = container.command.iter().chain(&container.args).nth(position.program)?;
     match position.program_kind {
-        Program::PythonModule | Program::AsgiModule => Some(token.to_string()),
+        Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(&**token)),
         Program::Prefect | Program::Asgi
             if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) =>
         {
             Some(sibling(token, "python"))
         }
         Program::Prefect | Program::Asgi if token.contains('/') => None,
-        Program::Prefect | Program::Asgi if position.in_runner => Some("python".to_owned()),
+        Program::Prefect | Program::Asgi if position.in_runner => Some(Cow::Borrowed("python")),
         Program::Prefect | Program::Asgi => bare(),
     }
 }
@@ -135,9 +142,9 @@ fn is_official(image: &str) -> bool {
 }
 
 /// Another program of the same directory: `/venv/bin/uvicorn` → `/venv/bin/prefect`.
-fn sibling(path: &str, name: &str) -> String {
+fn sibling(path: &str, name: &'static str) -> Word<'static> {
     match path.rsplit_once('/') {
-        Some((directory, _)) => format!("{directory}/{name}"),
-        None => name.to_owned(),
+        Some((directory, _)) => Cow::Owned(format!("{directory}/{name}")),
+        None => Cow::Borrowed(name),
     }
 }

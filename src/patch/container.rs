@@ -1,12 +1,12 @@
 //! The migration container: built from the server's, so that the migration runs the same Prefect, on the same
 //! database, as the server will.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
-
-use serde_json::value::RawValue;
 
 use super::call::{CommandLine, SCRIPT};
 use crate::workload::Container;
+use crate::workload::verbatim::Verbatim;
 
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";
@@ -16,7 +16,7 @@ pub const NAME: &str = "prefect-guard-migrate";
 /// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, call: &CommandLine) -> String {
+pub fn render(server: &Container<'_>, verbatim: Verbatim<'_>, call: &CommandLine<'_>) -> String {
     let mut json = Writer::new();
     json.text("name", NAME);
     json.text("image", &server.image);
@@ -28,14 +28,14 @@ pub fn render(server: &Container<'_>, call: &CommandLine) -> String {
     if let Some(directory) = &server.working_dir {
         json.text("workingDir", directory);
     }
-    json.raws("envFrom", server.env_from.iter().map(|entry| entry.raw));
-    json.raws("env", server.env.iter().map(|entry| entry.raw));
-    json.raw("resources", server.resources);
-    json.raws("volumeMounts", server.volume_mounts.iter().map(|mount| mount.raw));
-    json.raw("volumeDevices", server.volume_devices);
+    json.raw("envFrom", verbatim.env_from.filter(|list| *list != "[]"));
+    json.raw("env", verbatim.env.filter(|list| *list != "[]"));
+    json.raw("resources", verbatim.resources);
+    json.raw("volumeMounts", verbatim.volume_mounts.filter(|list| *list != "[]"));
+    json.raw("volumeDevices", verbatim.volume_devices);
     // So that `kubectl describe pod` shows why a migration failed.
     json.text("terminationMessagePolicy", "FallbackToLogsOnError");
-    json.raw("securityContext", server.security_context);
+    json.raw("securityContext", verbatim.security_context);
     json.finish()
 }
 
@@ -58,7 +58,7 @@ impl Writer {
         push_quoted(&mut self.0, value);
     }
 
-    fn texts(&mut self, key: &str, values: &[String]) {
+    fn texts(&mut self, key: &str, values: &[Cow<'_, str>]) {
         if values.is_empty() {
             return;
         }
@@ -72,26 +72,11 @@ impl Writer {
         self.0.push(']');
     }
 
-    fn raw(&mut self, key: &str, value: Option<&RawValue>) {
+    fn raw(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.key(key);
-            self.0.push_str(value.get());
-        }
-    }
-
-    fn raws<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
-        let mut values = values.peekable();
-        if values.peek().is_none() {
-            return;
-        }
-        self.key(key);
-        let mut separator = '[';
-        for value in values {
-            self.0.push(separator);
             self.0.push_str(value);
-            separator = ',';
         }
-        self.0.push(']');
     }
 
     fn finish(mut self) -> String {
@@ -101,7 +86,7 @@ impl Writer {
 }
 
 /// The lock script as a JSON string: most of what is written, and always the same.
-static QUOTED_SCRIPT: LazyLock<String> = LazyLock::new(|| quote(SCRIPT));
+pub(crate) static QUOTED_SCRIPT: LazyLock<String> = LazyLock::new(|| quote(SCRIPT));
 
 /// Appends a JSON string.
 pub(super) fn push_quoted(out: &mut String, text: &str) {

@@ -3,12 +3,10 @@
 //! What the API server defaulted, and fields or variables that another webhook added to our container, are no
 //! difference and are left alone; so re-applying a manifest yields no patch, and no other mutator is fought.
 
-use serde_json::value::RawValue;
-
 use super::call::{CommandLine, SCRIPT};
-use crate::workload::command;
-use crate::workload::view::EnvVar;
-use crate::workload::{Container, Workload, same_json};
+use crate::workload::verbatim::{Verbatim, entries};
+use crate::workload::view::{EnvVar, VolumeMount};
+use crate::workload::{Container, ContainerRef, Workload, command, same_json};
 
 /// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).
 const EARLIER_SCRIPTS: &[&str] = &[];
@@ -16,32 +14,61 @@ const EARLIER_SCRIPTS: &[&str] = &[];
 /// What is out of date, in words for the author.
 pub(super) type Difference = &'static str;
 
+/// A container as it was read, and as it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'s> {
+    /// What was read.
+    pub read: &'s Container<'s>,
+    /// The text of what is copied.
+    pub text: Verbatim<'s>,
+}
+
+impl<'s> Shown<'s> {
+    /// The container at `at`.
+    pub(super) fn of(workload: &'s Workload<'s>, at: ContainerRef) -> Self {
+        Shown { read: workload.container(at), text: workload.verbatim(at) }
+    }
+
+    /// Its variables with their texts.
+    fn env(self) -> Vec<(&'s EnvVar<'s>, &'s str)> {
+        self.read.env.iter().zip(entries(self.text.env)).collect()
+    }
+
+    fn env_from(self) -> Vec<&'s str> {
+        entries(self.text.env_from)
+    }
+
+    fn volume_mounts(self) -> Vec<&'s str> {
+        entries(self.text.volume_mounts)
+    }
+}
+
 /// What a server needs of its migration container, and what it was before this change.
 pub(super) struct Wanted<'s> {
     /// The server's container.
-    pub server: &'s Container<'s>,
+    pub server: Shown<'s>,
     /// The call it should make.
-    pub call: &'s CommandLine,
+    pub call: &'s CommandLine<'s>,
     /// The workload around it.
     pub workload: &'s Workload<'s>,
     /// The same server's container in the old object, if there is one.
-    pub before: Option<&'s Container<'s>>,
+    pub before: Option<Shown<'s>>,
 }
 
 impl Wanted<'_> {
     /// The first difference that matters between `ours` and what is wanted.
-    pub(super) fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
-        let server = self.server;
+    pub(super) fn difference(&self, shown: Shown<'_>) -> Option<Difference> {
+        let (ours, server) = (shown.read, self.server.read);
         let checks: [(bool, Difference); 8] = [
             (ours.image.trim() == server.image.trim(), "its image is not the server's"),
             (pull_policy_agrees(ours, server), "its pull policy is not the server's"),
             (self.calls_the_same(ours), "it no longer runs the upgrade the way the server is run"),
-            (self.env_agrees(ours), "its environment is not the server's"),
-            (self.env_from_agrees(ours), "its `envFrom` is not the server's"),
-            (self.mounts_agree(ours), "its volume mounts are not the server's"),
+            (self.env_agrees(shown), "its environment is not the server's"),
+            (self.env_from_agrees(shown), "its `envFrom` is not the server's"),
+            (self.mounts_agree(shown), "its volume mounts are not the server's"),
             (ours.restart_policy.is_none(), "it has a `restartPolicy`: an initContainer that migrates ends"),
             (
-                self.copied_fields_agree(ours),
+                self.copied_fields_agree(shown),
                 "its resources or security context are what the server had before",
             ),
         ];
@@ -51,7 +78,7 @@ impl Wanted<'_> {
     /// Another webhook may have put a wrapper before our command, so the end of the line is what counts, and that
     /// what stands before it runs it: `echo` does not.
     fn calls_the_same(&self, ours: &Container<'_>) -> bool {
-        let wanted: Vec<&str> = self.call.command.iter().chain(&self.call.args).map(String::as_str).collect();
+        let wanted: Vec<&str> = self.call.command.iter().chain(&self.call.args).map(|word| &**word).collect();
         let found: Vec<&str> = ours.command.iter().chain(&ours.args).map(|token| modern(token)).collect();
         match found.strip_suffix(wanted.as_slice()) {
             Some([]) => true,
@@ -67,70 +94,73 @@ impl Wanted<'_> {
 
     /// The server's variables in order; beside them no `PREFECT_…`, none that only the old server had, and none
     /// that changes what the server's own variables mean here.
-    fn env_agrees(&self, ours: &Container<'_>) -> bool {
-        let (wanted, found) = (&self.server.env, &ours.env);
+    fn env_agrees(&self, ours: Shown<'_>) -> bool {
+        let (wanted, found) = (self.server.env(), ours.env());
+        let before = self.before.map(|before| before.env()).unwrap_or_default();
         let mut next = 0;
-        for variable in wanted {
-            match found[next..].iter().position(|other| same_json(other.raw, variable.raw)) {
+        for (_, text) in &wanted {
+            match found[next..].iter().position(|(_, other)| same_json(other, text)) {
                 Some(skipped) => next += skipped + 1,
                 None => return false,
             }
         }
-        let among = |list: &[EnvVar<'_>], variable: &EnvVar<'_>| {
-            list.iter().any(|other| other.raw == variable.raw)
-                || list.iter().any(|other| other.name == variable.name && same_json(other.raw, variable.raw))
+        let among = |list: &[(&EnvVar<'_>, &str)], (variable, text): (&EnvVar<'_>, &str)| {
+            list.iter().any(|(_, other)| *other == text)
+                || list.iter().any(|(other, raw)| other.name == variable.name && same_json(raw, text))
         };
-        found.iter().all(|variable| {
-            let prefect = variable.name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
-            let left_over = || self.before.is_some_and(|before| among(&before.env, variable));
-            among(wanted, variable) || !(prefect || left_over() || self.redirects(&variable.name))
+        found.into_iter().all(|entry| {
+            let name = &*entry.0.name;
+            let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
+            among(&wanted, entry) || !(prefect || among(&before, entry) || self.redirects(name))
         })
     }
 
     /// Whether another value of this variable would change what the server's variables resolve to.
     fn redirects(&self, name: &str) -> bool {
         let reference = format!("$({name})");
-        self.server.env.iter().any(|variable| {
+        self.server.read.env.iter().any(|variable| {
             &*variable.name == name
                 || variable.value.as_deref().is_some_and(|value| value.contains(&reference))
         })
     }
 
-    fn env_from_agrees(&self, ours: &Container<'_>) -> bool {
-        let raws = |container: &Container<'_>| -> Vec<String> {
-            container.env_from.iter().map(|entry| entry.raw.to_owned()).collect()
-        };
-        contains_in_order(&raws(ours), &raws(self.server), self.before.map(raws).as_deref())
+    fn env_from_agrees(&self, ours: Shown<'_>) -> bool {
+        let before = self.before.map(Shown::env_from).unwrap_or_default();
+        contains_in_order(&ours.env_from(), &self.server.env_from(), &before)
     }
 
     /// Also no mount of a volume that is gone: the API server would refuse the whole object.
-    fn mounts_agree(&self, ours: &Container<'_>) -> bool {
-        let raws = |container: &Container<'_>| -> Vec<String> {
-            container.volume_mounts.iter().map(|mount| mount.raw.to_owned()).collect()
-        };
+    fn mounts_agree(&self, ours: Shown<'_>) -> bool {
+        let before = self.before.map(Shown::volume_mounts).unwrap_or_default();
         let spec = &self.workload.template.spec;
         let exists = |name: &str| {
             spec.volumes.iter().any(|volume| &*volume.name == name)
                 || self.workload.claim_templates.iter().any(|claim| &**claim == name)
         };
-        ours.volume_mounts.iter().all(|mount| {
-            exists(&mount.name) || self.server.volume_mounts.iter().any(|m| m.name == mount.name)
-        }) && contains_in_order(&raws(ours), &raws(self.server), self.before.map(raws).as_deref())
+        let known = |mount: &VolumeMount<'_>| {
+            exists(&mount.name) || self.server.read.volume_mounts.iter().any(|other| other.name == mount.name)
+        };
+        ours.read.volume_mounts.iter().all(known)
+            && contains_in_order(&ours.volume_mounts(), &self.server.volume_mounts(), &before)
     }
 
     /// Fields that others may set on our container are stale only when they still say what the old server said.
-    fn copied_fields_agree(&self, ours: &Container<'_>) -> bool {
+    fn copied_fields_agree(&self, ours: Shown<'_>) -> bool {
         let Some(before) = self.before else { return true };
-        let stale = |ours: Option<&RawValue>, server: Option<&RawValue>, before: Option<&RawValue>| {
-            !same_optional(ours, server) && same_optional(ours, before)
-        };
+        let directory = &ours.read.working_dir;
+        let (ours, server, then) = (ours.text, self.server.text, before.text);
         let directory_is_stale =
-            ours.working_dir != self.server.working_dir && ours.working_dir == before.working_dir;
+            *directory != self.server.read.working_dir && *directory == before.read.working_dir;
         !directory_is_stale
-            && !stale(ours.resources, self.server.resources, before.resources)
-            && !stale(ours.security_context, self.server.security_context, before.security_context)
-            && !stale(ours.volume_devices, self.server.volume_devices, before.volume_devices)
+            && !is_left_over(ours.resources, server.resources, then.resources)
+            && !is_left_over(ours.security_context, server.security_context, then.security_context)
+            && !is_left_over(ours.volume_devices, server.volume_devices, then.volume_devices)
     }
+}
+
+/// Says what the old server said, and the new one does not.
+fn is_left_over(ours: Option<&str>, server: Option<&str>, before: Option<&str>) -> bool {
+    !same_optional(ours, server) && same_optional(ours, before)
 }
 
 /// A script that an earlier release published reads as today's.
@@ -148,17 +178,15 @@ fn pull_policy_agrees(ours: &Container<'_>, server: &Container<'_>) -> bool {
 }
 
 /// `wanted` within `found` in order, and nothing in `found` that only `before` had.
-fn contains_in_order(found: &[String], wanted: &[String], before: Option<&[String]>) -> bool {
+fn contains_in_order(found: &[&str], wanted: &[&str], before: &[&str]) -> bool {
+    let among = |list: &[&str], entry: &str| list.iter().any(|other| same_json(other, entry));
     let mut rest = found.iter();
     let contained = wanted.iter().all(|entry| rest.any(|other| same_json(other, entry)));
-    let left_over = found.iter().any(|entry| {
-        !wanted.iter().any(|other| same_json(other, entry))
-            && before.is_some_and(|before| before.iter().any(|other| same_json(other, entry)))
-    });
+    let left_over = found.iter().any(|entry| !among(wanted, entry) && among(before, entry));
     contained && !left_over
 }
 
 /// `{}` is what the API server makes of an absent `resources`.
-fn same_optional(a: Option<&RawValue>, b: Option<&RawValue>) -> bool {
-    same_json(a.map_or("{}", RawValue::get), b.map_or("{}", RawValue::get))
+fn same_optional(a: Option<&str>, b: Option<&str>) -> bool {
+    same_json(a.unwrap_or("{}"), b.unwrap_or("{}"))
 }

@@ -3,15 +3,15 @@
 use super::Fix;
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
-use super::currency::{Difference, Wanted};
+use super::currency::{Difference, Shown, Wanted};
 use super::obstacle::{self, Obstacle};
 use crate::policy::Settings;
 use crate::rules::Server;
 use crate::workload::annotations::{Own, Position};
-use crate::workload::{Class, Container, Workload};
+use crate::workload::{Class, Container, ContainerRef, Workload};
 
 /// What stands in the template, and what should.
-pub struct Plan {
+pub struct Plan<'a> {
     /// Position of our own container in the initContainers.
     pub ours: Option<usize>,
     /// Positions of migration initContainers that the user wrote.
@@ -19,7 +19,7 @@ pub struct Plan {
     /// Why nothing is injected, if so.
     pub obstacle: Option<Obstacle>,
     /// The call the migration makes; `None` without a server.
-    pub call: Option<CommandLine>,
+    pub call: Option<CommandLine<'a>>,
     /// What would make it right, and why, in words.
     pub fix: Option<(Fix, Difference)>,
 }
@@ -32,29 +32,30 @@ pub struct Before<'a> {
 
 impl Before<'_> {
     /// The container of this name.
-    fn container(&self, name: &str) -> Option<&Container<'_>> {
+    fn container(&self, name: &str) -> Option<Shown<'_>> {
         let spec = &self.workload.template.spec;
-        spec.containers.iter().chain(spec.init_containers()).find(|container| &*container.name == name)
+        let find = |init, list: &[Container<'_>]| {
+            let index = list.iter().position(|container| &*container.name == name)?;
+            Some(Shown::of(self.workload, ContainerRef { init, index }))
+        };
+        find(false, &spec.containers).or_else(|| find(true, spec.init_containers()))
     }
 
-    /// The text of our container as it stood.
-    fn ours(&self) -> Option<(&Container<'_>, &str)> {
-        let index = position_of_ours(self.workload)?;
-        Some((
-            &self.workload.template.spec.init_containers()[index],
-            self.workload.raw_init_container(index)?,
-        ))
+    /// Our container as it stood, and its text.
+    fn ours(&self) -> Option<(Shown<'_>, &str)> {
+        let at = ContainerRef { init: true, index: position_of_ours(self.workload)? };
+        Some((Shown::of(self.workload, at), self.workload.text_of(at)?))
     }
 }
 
 /// Makes the plan for a workload whose servers are known; the first of them leads.
-pub fn make(
+pub fn make<'a>(
     workload: &Workload<'_>,
     settings: &Settings,
-    servers: &[Server<'_>],
+    servers: &[Server<'a>],
     own: &Own<'_>,
     before: Option<&Before<'_>>,
-) -> Plan {
+) -> Plan<'a> {
     let ours = position_of_ours(workload);
     let adopted = adopted(workload);
     let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
@@ -84,36 +85,37 @@ fn mend(
     workload: &Workload<'_>,
     servers: &[Server<'_>],
     own: &Own<'_>,
-    call: &CommandLine,
+    call: &CommandLine<'_>,
     ours: Option<usize>,
     before: Option<&Before<'_>>,
 ) -> Option<(Fix, Difference)> {
     let at = place(workload, servers, own);
     let lead = servers.first()?;
-    let containers = workload.template.spec.init_containers();
+    let ours_at = ours.map(|index| ContainerRef { init: true, index });
+    let server = Shown::of(workload, lead.at);
     let wanted = Wanted {
-        server: lead.container,
+        server,
         call,
         workload,
         before: before.and_then(|before| before.container(&lead.container.name)),
     };
-    let stale = ours.map(|index| wanted.difference(&containers[index]));
+    let stale = ours_at.map(|at| wanted.difference(Shown::of(workload, at)));
     let difference = match (ours, stale) {
         (None, _) => Some("there is none"),
         (Some(_), Some(Some(difference))) => Some(difference),
         (Some(index), _) => (index != at).then_some("it does not stand where it should"),
     }?;
-    let kept = match (ours, stale) {
+    let kept = match (ours_at, stale) {
         // A move keeps what other webhooks added to our container.
-        (Some(index), Some(None)) => workload.raw_init_container(index).map(str::to_owned),
+        (Some(at), Some(None)) => workload.text_of(at).map(str::to_owned),
         // What stood there before and still means the same is put back as it was: no new generation.
         (None, _) => before
             .and_then(Before::ours)
-            .filter(|(container, _)| wanted.difference(container).is_none())
+            .filter(|(then, _)| wanted.difference(*then).is_none())
             .map(|(_, raw)| raw.to_owned()),
         _ => None,
     };
-    let container = kept.unwrap_or_else(|| container::render(lead.container, call));
+    let container = kept.unwrap_or_else(|| container::render(lead.container, server.text, call));
     Some((Fix::Place { remove: ours, at, container }, difference))
 }
 

@@ -22,7 +22,7 @@ fn read_as(command: &str, image: &str, fields: &str, volumes: &str) -> Database 
         "containers":[{{"name":"s","image":"{image}","command":{command},{fields}}}],"volumes":[{volumes}]}}}}}}}}"#
     );
     let request = crate::admission::request::Request::of_manifest(&manifest).unwrap();
-    let located = locate(request.object.unwrap().get(), classify(&request.kind, &[]).unwrap()).unwrap();
+    let located = locate(request.object.unwrap(), classify(&request.kind, &[]).unwrap()).unwrap();
     let workload = located.read("Deployment".into()).unwrap().unwrap();
     let own = Own::read(&workload.template.metadata.annotations);
     let settings = Policy::default();

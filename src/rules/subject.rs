@@ -27,7 +27,7 @@ pub struct Subject<'a> {
     /// while it only migrates.
     pub database_commands: Vec<Server<'a>>,
     /// What should be done about the migration.
-    pub plan: Plan,
+    pub plan: Plan<'a>,
 }
 
 /// A container that is a Prefect server, or runs a database command.

@@ -8,10 +8,11 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::scan::{self, Cursor};
+use super::outline::Outline;
+use super::scan;
 use super::view::{Text, null_is_default};
 use super::{Class, Rollout, Workload};
-use crate::admission::request::{GroupVersionKind, Unreadable, parse};
+use crate::admission::request::{GroupVersionKind, Raw, Unreadable, parse};
 use crate::policy::KindSetting;
 
 /// What we do with a kind, and where its template is.
@@ -40,32 +41,10 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
     }
 }
 
-/// The object around a template.
-#[derive(Default)]
-struct Object<'a> {
-    metadata: Metadata<'a>,
-    spec: Spec<'a>,
-}
-
-#[derive(Default)]
-struct Metadata<'a> {
-    deletion_timestamp: Option<Text<'a>>,
-    generate_name: Option<Text<'a>>,
-    owner_references: Vec<Owner>,
-}
-
 #[derive(Debug, Default, serde::Deserialize)]
 struct Owner {
     #[serde(default, deserialize_with = "null_is_default")]
     controller: bool,
-}
-
-#[derive(Default)]
-struct Spec<'a> {
-    replicas: Option<i64>,
-    template: Option<&'a str>,
-    strategy: Strategy<'a>,
-    volume_claim_templates: Vec<ClaimTemplate<'a>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -102,38 +81,46 @@ pub struct Located<'a, 'p> {
     pub found: Found<'p>,
     /// The template's text; `None` when the object has none.
     pub template: Option<&'a str>,
-    /// `metadata.generateName`.
-    pub generate_name: Option<Text<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    object: Object<'a>,
+    outline: Outline<'a>,
 }
 
-/// Finds the template in an object's JSON text, which is known to be well-formed.
-pub fn locate<'a, 'p>(json: &'a str, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
-    let object = Object::read(json)?;
-    let template = match found.template {
-        "/spec/template" => object.spec.template,
-        pointer => descend(json, pointer),
+/// Finds the template in an object.
+///
+/// # Errors
+/// When the object, its `metadata` or its `spec` is something else than an object.
+pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
+    let outline = match object.outline() {
+        Some(outline) => *outline,
+        None => Outline::read(object.get())?,
     };
+    let template = match found.template {
+        "/spec/template" => outline.template,
+        pointer => descend(object.get(), pointer),
+    };
+    let deleted: Option<Text<'_>> = field("metadata.deletionTimestamp", outline.deletion_timestamp)?;
     Ok(Located {
         found,
         template: template.filter(|text| *text != "null"),
-        generate_name: object.metadata.generate_name.clone(),
-        terminating: object.metadata.deletion_timestamp.is_some(),
-        object,
+        terminating: deleted.is_some(),
+        outline,
     })
 }
 
 impl<'a, 'p: 'a> Located<'a, 'p> {
     /// Reads the pod template. `None` when there is none.
+    ///
+    /// # Errors
+    /// When the template is not shaped as it should be.
     pub fn read(self, kind: Cow<'a, str>) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
         let template = parse(text).map_err(|error| within(self.found.template, error))?;
-        let Object { metadata, spec } = self.object;
+        let owners: Option<Vec<Owner>> = field("metadata.ownerReferences", self.outline.owner_references)?;
+        let claims: Vec<ClaimTemplate<'a>> = odd_is_default(self.outline.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" => Rollout::OneAfterTheOther,
-            _ => spec.strategy.rollout(),
+            _ => odd_is_default::<Strategy<'_>>(self.outline.strategy).rollout(),
         };
         Ok(Some(Workload {
             kind,
@@ -141,15 +128,11 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             template_pointer: Cow::Borrowed(self.found.template),
             template,
             template_raw: text,
-            replicas: spec.replicas,
+            replicas: odd_is_default(self.outline.replicas),
             rollout,
-            claim_templates: spec
-                .volume_claim_templates
-                .into_iter()
-                .map(|claim| claim.metadata.name)
-                .collect(),
-            controlled: metadata.owner_references.iter().any(|owner| owner.controller),
-            terminating: metadata.deletion_timestamp.is_some(),
+            claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
+            controlled: owners.is_some_and(|owners| owners.iter().any(|owner| owner.controller)),
+            terminating: self.terminating,
         }))
     }
 }
@@ -164,73 +147,18 @@ impl Strategy<'_> {
     }
 }
 
-// Most of an object is `managedFields` and the last applied configuration, which nobody reads here: these three step
-// over what they do not look at, where derived code would check it once more.
-
-impl<'a> Object<'a> {
-    fn read(json: &'a str) -> Result<Self, Unreadable> {
-        let mut object = Object::default();
-        members("", &mut Cursor::new(json), |key, at| match key {
-            "metadata" => object.metadata.read(at),
-            "spec" => object.spec.read(at),
-            _ => Ok(()),
-        })?;
-        Ok(object)
+/// Reads one field of the object; `null` reads as absent.
+fn field<'a, T: serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Result<Option<T>, Unreadable> {
+    match text {
+        None => Ok(None),
+        Some(text) => parse(text).map_err(|error| within(path, error)),
     }
-}
-
-impl<'a> Metadata<'a> {
-    fn read(&mut self, at: &mut Cursor<'a>) -> Result<(), Unreadable> {
-        members("/metadata", at, |key, at| {
-            match key {
-                "deletionTimestamp" => self.deletion_timestamp = field("/metadata/deletionTimestamp", at)?,
-                "generateName" => self.generate_name = field("/metadata/generateName", at)?,
-                "ownerReferences" => self.owner_references = field("/metadata/ownerReferences", at)?,
-                _ => {}
-            }
-            Ok(())
-        })
-    }
-}
-
-impl<'a> Spec<'a> {
-    fn read(&mut self, at: &mut Cursor<'a>) -> Result<(), Unreadable> {
-        members("/spec", at, |key, at| {
-            match key {
-                "replicas" => self.replicas = odd_is_default(at),
-                "template" => self.template = at.value(),
-                "strategy" => self.strategy = odd_is_default(at),
-                "volumeClaimTemplates" => self.volume_claim_templates = odd_is_default(at),
-                _ => {}
-            }
-            Ok(())
-        })
-    }
-}
-
-fn members<'a>(
-    pointer: &str,
-    at: &mut Cursor<'a>,
-    visit: impl FnMut(&str, &mut Cursor<'a>) -> Result<(), Unreadable>,
-) -> Result<(), Unreadable> {
-    at.members(visit).unwrap_or_else(|| {
-        Err(within(pointer, Unreadable { path: ".".to_owned(), problem: "should be an object".to_owned() }))
-    })
-}
-
-/// Reads one field; `null` reads as absent.
-fn field<'a, T: serde::Deserialize<'a> + Default>(
-    pointer: &str,
-    at: &mut Cursor<'a>,
-) -> Result<T, Unreadable> {
-    let value: Option<T> = parse(at.value().unwrap_or("null")).map_err(|error| within(pointer, error))?;
-    Ok(value.unwrap_or_default())
 }
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
 /// something else by `replicas` or `strategy`.
-fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(at: &mut Cursor<'a>) -> T {
-    let value: Option<T> = at.value().and_then(|text| serde_json::from_str(text).ok());
+fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(text: Option<&'a str>) -> T {
+    let value: Option<T> = text.and_then(|text| serde_json::from_str(text).ok());
     value.unwrap_or_default()
 }
 

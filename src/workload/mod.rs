@@ -6,15 +6,18 @@ pub mod command;
 pub mod discover;
 pub mod env;
 pub mod image;
+pub(crate) mod outline;
 pub mod quantity;
 mod reader;
 pub(crate) mod scan;
 mod shell;
+pub mod verbatim;
 pub mod view;
 mod words;
 
 use std::borrow::Cow;
 
+use verbatim::Verbatim;
 pub use view::{Container, PodTemplate};
 
 view::show_only!(Workload: kind, class, template);
@@ -69,16 +72,23 @@ impl Workload<'_> {
         format!("{}/spec/{list}/{}", self.template_pointer, at.index)
     }
 
-    /// The text of an initContainer, byte for byte.
-    pub fn raw_init_container(&self, index: usize) -> Option<&str> {
-        let list = discover::descend(self.template_raw, "/spec/initContainers")?;
-        scan::items(list)?.nth(index)
-    }
-
     /// The container at `at`.
     pub fn container(&self, at: ContainerRef) -> &Container<'_> {
         let spec = &self.template.spec;
         if at.init { &spec.init_containers()[at.index] } else { &spec.containers[at.index] }
+    }
+}
+
+impl<'a> Workload<'a> {
+    /// The text of the container at `at`, byte for byte.
+    pub fn text_of(&self, at: ContainerRef) -> Option<&'a str> {
+        let list = if at.init { "/spec/initContainers" } else { "/spec/containers" };
+        scan::items(discover::descend(self.template_raw, list)?)?.nth(at.index)
+    }
+
+    /// The parts of the container at `at` that are copied or compared as they are written.
+    pub fn verbatim(&self, at: ContainerRef) -> Verbatim<'a> {
+        self.text_of(at).map(Verbatim::read).unwrap_or_default()
     }
 }
 

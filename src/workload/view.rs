@@ -1,13 +1,12 @@
 //! The borrowed view of what we read of a workload: only the fields some rule looks at, everything else is
-//! skipped unparsed. Parts we copy or compare whole stay raw text (`&RawValue`), byte for byte.
+//! skipped unparsed. What is copied or compared as it stands is found when it is needed (`verbatim`).
 //!
 //! `null` reads as absent everywhere, as the API server's own decoder does.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -185,15 +184,6 @@ pub struct Container<'a> {
     /// Mounted volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volume_mounts: Vec<VolumeMount<'a>>,
-    /// Raw block devices, copied as they are.
-    #[serde(borrow)]
-    pub volume_devices: Option<&'a RawValue>,
-    /// Copied as it is.
-    #[serde(borrow)]
-    pub security_context: Option<&'a RawValue>,
-    /// Copied as it is; see [`Container::memory_limit`].
-    #[serde(borrow)]
-    pub resources: Option<&'a RawValue>,
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
@@ -257,35 +247,19 @@ impl<'a> Container<'a> {
 }
 
 /// One entry of `env`.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EnvVar<'a> {
     /// The name as written.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub name: Text<'a>,
     /// A literal value, `$(VAR)` not yet expanded. `None` where the key is absent (that is the empty string
     /// when there is no `valueFrom` either).
+    #[serde(borrow)]
     pub value: Option<Text<'a>>,
     /// Where the value comes from instead.
+    #[serde(borrow)]
     pub value_from: Option<ValueFrom<'a>>,
-    /// The whole entry as written, for copying it unchanged.
-    pub raw: &'a str,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for EnvVar<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Fields<'a> {
-            #[serde(borrow, default, deserialize_with = "null_is_default")]
-            name: Text<'a>,
-            #[serde(borrow)]
-            value: Option<Text<'a>>,
-            #[serde(borrow)]
-            value_from: Option<ValueFrom<'a>>,
-        }
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        let fields: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
-        Ok(EnvVar { name: fields.name, value: fields.value, value_from: fields.value_from, raw })
-    }
 }
 
 /// The source of a variable's value.
@@ -315,66 +289,29 @@ pub struct KeyRef<'a> {
 }
 
 /// One entry of `envFrom`.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Deserialize)]
 pub struct EnvFrom<'a> {
     /// Put before each key.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub prefix: Text<'a>,
-    /// The whole entry as written.
-    pub raw: &'a str,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for EnvFrom<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        struct Fields<'a> {
-            #[serde(borrow, default, deserialize_with = "null_is_default")]
-            prefix: Text<'a>,
-        }
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        let fields: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
-        Ok(EnvFrom { prefix: fields.prefix, raw })
-    }
 }
 
 /// One mounted volume of a container.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeMount<'a> {
     /// The volume's name.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub name: Text<'a>,
     /// Where it is mounted.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub mount_path: Text<'a>,
     /// Read-only mounts cannot hold a database.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub read_only: bool,
     /// The part of the volume that is mounted.
+    #[serde(borrow)]
     pub sub_path: Option<Text<'a>>,
-    /// The whole entry as written.
-    pub raw: &'a str,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for VolumeMount<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Fields<'a> {
-            #[serde(borrow, default, deserialize_with = "null_is_default")]
-            name: Text<'a>,
-            #[serde(borrow, default, deserialize_with = "null_is_default")]
-            mount_path: Text<'a>,
-            #[serde(default, deserialize_with = "null_is_default")]
-            read_only: bool,
-            #[serde(borrow)]
-            sub_path: Option<Text<'a>>,
-        }
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        let f: Fields<'de> = serde_json::from_str(raw).map_err(D::Error::custom)?;
-        Ok(VolumeMount {
-            name: f.name,
-            mount_path: f.mount_path,
-            read_only: f.read_only,
-            sub_path: f.sub_path,
-            raw,
-        })
-    }
 }
 
 /// One volume of a pod: its name and what backs it.

@@ -65,7 +65,7 @@ impl Read {
     pub fn of(manifest: &str, look: impl FnOnce(&mut Subject<'_>)) {
         let request = Request::of_manifest(manifest).expect("a manifest");
         let found = classify(&request.kind, &[]).expect("a kind we judge");
-        let object = request.object.expect("an object").get();
+        let object = request.object.expect("an object");
         let located = locate(object, found).expect("a readable object");
         let workload = located.read(request.kind.kind.0.clone()).expect("readable").expect("a template");
         let own = Own::read(&workload.template.metadata.annotations);
