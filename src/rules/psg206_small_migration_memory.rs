@@ -2,8 +2,7 @@
 
 use super::Subject;
 use crate::finding::{Level, Report, Rule};
-use crate::workload::verbatim::Verbatim;
-use crate::workload::{ContainerRef, quantity};
+use crate::workload::{Container, ContainerRef, quantity};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -26,7 +25,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let jobs = subject.database_commands.iter().filter(|job| job.invocation.is_migration() && !job.at.init);
     let containers = lead.into_iter().chain(subject.plan.adopted.iter().map(migrates)).chain(jobs.map(|job| job.at));
     for at in containers {
-        let Some(limit) = memory_limit(subject.workload.verbatim(at)) else { continue };
+        let Some(limit) = memory_limit(subject.workload.container(at)) else { continue };
         if quantity::bytes(&limit).is_some_and(|bytes| bytes < ENOUGH) {
             let what = format!("a memory limit of {} is little for a migration", crate::finding::clip(&limit, 20));
             let help = "raise `resources.limits.memory` to `256Mi` or more";
@@ -36,8 +35,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 }
 
 /// `resources.limits.memory` as written.
-fn memory_limit(container: Verbatim<'_>) -> Option<String> {
-    let resources: serde_json::Value = serde_json::from_str(container.resources?).ok()?;
+fn memory_limit(container: &Container<'_>) -> Option<String> {
+    let resources: serde_json::Value = serde_json::from_str(container.resources?.get()).ok()?;
     match resources.pointer("/limits/memory")? {
         serde_json::Value::String(text) => Some(text.clone()),
         serde_json::Value::Number(number) => Some(number.to_string()),

@@ -17,6 +17,7 @@ mod words;
 
 use std::borrow::Cow;
 
+use scan::Cursor;
 use verbatim::Verbatim;
 pub use view::{Container, PodTemplate};
 
@@ -82,13 +83,27 @@ impl Workload<'_> {
 impl<'a> Workload<'a> {
     /// The text of the container at `at`, byte for byte.
     pub fn text_of(&self, at: ContainerRef) -> Option<&'a str> {
-        let list = if at.init { "/spec/initContainers" } else { "/spec/containers" };
-        scan::items(discover::descend(self.template_raw, list)?)?.nth(at.index)
+        self.find(at, Cursor::value)?
     }
 
     /// The parts of the container at `at` that are copied or compared as they are written.
     pub fn verbatim(&self, at: ContainerRef) -> Verbatim<'a> {
-        self.text_of(at).map(Verbatim::read).unwrap_or_default()
+        self.find(at, Verbatim::read).unwrap_or_default()
+    }
+
+    /// Steps through the template up to the container at `at`, and no further.
+    fn find<T>(&self, at: ContainerRef, read: impl Fn(&mut Cursor<'a>) -> T) -> Option<T> {
+        let list = if at.init { "initContainers" } else { "containers" };
+        let found =
+            Cursor::new(self.template_raw).members(|key, cursor| match key {
+                "spec" => cursor
+                    .members(|key, cursor| {
+                        if key == list { Err(cursor.nth(at.index).map(|()| read(cursor))) } else { Ok(()) }
+                    })
+                    .unwrap_or(Ok(())),
+                _ => Ok(()),
+            });
+        found?.err()?
     }
 }
 

@@ -84,6 +84,12 @@ impl<'a> Cursor<'a> {
         Some(Ok(()))
     }
 
+    /// Goes into the list that comes next, before the value at `index`.
+    pub(crate) fn nth(&mut self, index: usize) -> Option<()> {
+        self.enter(b'[')?.then_some(())?;
+        (0..index).try_for_each(|_| self.value().map(drop))
+    }
+
     /// Steps over the next value and gives its text; at the end of a list or object, `None`, and steps out of it.
     pub(crate) fn value(&mut self) -> Option<&'a str> {
         let bytes = self.json.as_bytes();

@@ -21,10 +21,10 @@ pub struct Verbatim<'a> {
 }
 
 impl<'a> Verbatim<'a> {
-    /// Finds them in the text of a container, which is known to be well-formed.
-    pub fn read(container: &'a str) -> Self {
+    /// Finds them in the container that comes next, which is known to be well-formed.
+    pub(super) fn read(container: &mut Cursor<'a>) -> Self {
         let mut found = Verbatim::default();
-        Cursor::new(container).members(|key, at| {
+        container.members(|key, at| {
             let slot = match key {
                 "envFrom" => &mut found.env_from,
                 "env" => &mut found.env,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -184,6 +185,9 @@ pub struct Container<'a> {
     /// Mounted volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volume_mounts: Vec<VolumeMount<'a>>,
+    /// Requests and limits, as written.
+    #[serde(borrow)]
+    pub resources: Option<&'a RawValue>,
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
