@@ -165,6 +165,37 @@ fn requests_over_the_cap_get_503() {
     serves_on(&server);
 }
 
+/// Takes two seconds over everything that is larger than 64 KiB.
+fn slow_on_large(_: Door, body: &[u8], _: &Policy) -> Answer {
+    if body.len() > 64 << 10 {
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    Answer { status: 200, body: b"{}".to_vec(), record: Record::default() }
+}
+
+#[test]
+fn a_verdict_that_takes_too_long_is_not_waited_for_and_holds_up_nobody() {
+    let server = start(Engine { answer: slow_on_large, ..Engine::real() }, roomy());
+    let large = vec![b' '; 100 << 10];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let begun = Instant::now();
+                let answer = server.client().post("/mutate?timeout=500ms", &large);
+                assert_eq!(answer.status, 504);
+                assert!(begun.elapsed() < Duration::from_millis(1_900), "{:?}", begun.elapsed());
+            });
+        }
+        server.wait_for("prefect_guard_requests_in_flight", 4.0);
+        let begun = Instant::now();
+        assert_eq!(server.client().post("/mutate", b"{}").status, 200);
+        assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    });
+    // Whoever has the time still gets the verdict.
+    assert_eq!(server.client().post("/mutate", &large).status, 200);
+    serves_on(&server);
+}
+
 #[test]
 fn eight_mebibytes_are_answered_413() {
     let server = start(constant(), roomy());

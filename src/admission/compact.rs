@@ -34,6 +34,21 @@ pub(super) fn request(body: &str) -> Option<Request<'_>> {
     (walk.at == text.len() && seen.contains(&"uid")).then_some(request)
 }
 
+/// What stands in a review up to the operation, of a text that may break off after it; `None` when that is not there
+/// or not written as the API server writes it.
+pub(super) fn head(body: &str) -> Option<Request<'_>> {
+    let text = body.strip_prefix(START)?;
+    let mut walk = Walk { text, bytes: text.as_bytes(), at: 0 };
+    let (mut request, mut whole) = (Request::default(), false);
+    walk.members(|walk, key| {
+        take(&mut request, key, walk.value()?)?;
+        whole = key == "operation";
+        // Nothing is read behind it, nor in an object before it.
+        (!whole && key != "object" && key != "oldObject").then_some(())
+    });
+    whole.then_some(request)
+}
+
 /// Puts one member into the request; the API server's `null` and an absent member are the same.
 fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> {
     fn read<'a, T: serde::Deserialize<'a>>(value: &'a str) -> Option<T> {

@@ -9,13 +9,9 @@ use crate::workload::view::{Text, null_is_default};
 
 /// What came in.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time, on the stack; a box would be an allocation more"
-)]
 pub enum Incoming<'a> {
     /// Nothing in the whole review names Prefect: allowed without a look at the object.
-    Unrelated(prefilter::Head<'a>),
+    Unrelated(Request<'a>),
     /// A review to decide.
     Review(Request<'a>),
 }

@@ -85,8 +85,8 @@ impl Verdict {
 pub fn answer(door: Door, body: &[u8], policy: &Policy) -> Answer {
     match decode::decode(body) {
         Err(refused) => refuse(&refused),
-        Ok(Incoming::Unrelated(head)) => {
-            Answer { status: 200, body: respond::allow(&head.uid), record: Record::of_head(&head) }
+        Ok(Incoming::Unrelated(request)) => {
+            Answer { status: 200, body: respond::allow(&request.uid), record: Record::of_request(&request) }
         }
         Ok(Incoming::Review(request)) => match decide(door, &request, policy) {
             Ok(decision) => Answer {
@@ -115,18 +115,6 @@ fn refuse(refused: &decode::Refused) -> Answer {
 }
 
 impl Record {
-    fn of_head(head: &prefilter::Head<'_>) -> Self {
-        Record {
-            uid: head.uid.to_string(),
-            operation: head.operation.to_string(),
-            kind: head.kind.kind.to_string(),
-            namespace: head.namespace.to_string(),
-            name: head.name.to_string(),
-            dry_run: head.dry_run,
-            ..Record::default()
-        }
-    }
-
     fn of_request(request: &Request<'_>) -> Self {
         Record {
             uid: request.uid.to_string(),

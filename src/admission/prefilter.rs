@@ -5,47 +5,30 @@
 //! the API server writes is settled here (compact, the request's head before the object); anything else takes the
 //! full path, which also tells malformed JSON.
 
-use std::fmt;
-
 use memchr::memmem;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::compact::START;
-use super::request::GroupVersionKind;
-use crate::workload::view::Text;
+use super::compact::{self, START};
+use super::request::Request;
 
-/// What stands before the object in a review.
-#[derive(Debug, Default)]
-pub struct Head<'a> {
-    /// Echoed byte for byte.
-    pub uid: Text<'a>,
-    /// The object's kind.
-    pub kind: GroupVersionKind<'a>,
-    /// The name, if it has one yet.
-    pub name: Text<'a>,
-    /// The namespace.
-    pub namespace: Text<'a>,
-    /// What is being done.
-    pub operation: Text<'a>,
-    /// Whether nothing will be stored.
-    pub dry_run: bool,
-}
+/// How far into a review its head is looked for: it takes some 600 bytes.
+const HEAD: usize = 2 << 10;
 
-/// The head of a review that names Prefect nowhere; `None` when it may, or when it is not written as the API
-/// server writes it.
-pub fn unrelated(body: &[u8]) -> Option<Head<'_>> {
+/// The head of a review that names Prefect nowhere, with no object; `None` when it may, or when it is not written as
+/// the API server writes it.
+pub fn unrelated(body: &[u8]) -> Option<Request<'_>> {
     let body = body.trim_ascii_end();
-    let request = body.strip_prefix(START.as_bytes())?;
-    if !body.ends_with(b"}}") || names_prefect(body) {
+    if !body.starts_with(START.as_bytes()) || !body.ends_with(b"}}") || names_prefect(body) {
         return None;
     }
-    let mut head = Head::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(request);
-    // The visitor stops with an error once it has the operation: what follows stays unread.
-    let stopped = UpToOperation(&mut head).deserialize(&mut deserializer).is_err();
-    let tail = &request[request.len().saturating_sub(512)..];
-    head.dry_run = memmem::find(tail, br#","dryRun":true"#).is_some();
-    (stopped && !head.uid.is_empty() && !head.operation.is_empty()).then_some(head)
+    let mut request = compact::head(start_of(body))?;
+    let tail = &body[body.len().saturating_sub(512)..];
+    request.dry_run = memmem::find(tail, br#","dryRun":true"#).is_some();
+    (!request.uid.is_empty() && !request.operation.is_empty()).then_some(request)
+}
+
+/// The text at the start of a body.
+fn start_of(body: &[u8]) -> &str {
+    body[..body.len().min(HEAD)].utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
 /// Whether the word stands anywhere, plainly or behind escapes.
@@ -55,43 +38,6 @@ fn names_prefect(body: &[u8]) -> bool {
         memmem::find_iter(body, br"\u00").any(|at| body.get(at + 4).is_some_and(|c| matches!(c, b'4'..=b'7')))
     };
     memmem::find(body, b"prefect").is_some() || escaped()
-}
-
-/// Reads the request's keys up to `operation`, then stops.
-struct UpToOperation<'h, 'de>(&'h mut Head<'de>);
-
-impl<'de> DeserializeSeed<'de> for UpToOperation<'_, 'de> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for UpToOperation<'_, 'de> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a request")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            match &*key {
-                "uid" => self.0.uid = map.next_value()?,
-                "kind" => self.0.kind = map.next_value()?,
-                "name" => self.0.name = map.next_value()?,
-                "namespace" => self.0.namespace = map.next_value()?,
-                "operation" => {
-                    self.0.operation = map.next_value()?;
-                    return Err(A::Error::custom("the head is read"));
-                }
-                "object" | "oldObject" => break,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        self.0.operation = Text::default();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -67,7 +67,14 @@ struct AuditAnnotations {
 
 /// The answer that allows and says nothing.
 pub fn allow(uid: &str) -> Vec<u8> {
-    write(Response { uid, allowed: true, ..Response::default() })
+    const START: &[u8] =
+        br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"#;
+    const END: &[u8] = br#","allowed":true}}"#;
+    let mut answer = Vec::with_capacity(START.len() + uid.len() + 2 + END.len());
+    answer.extend_from_slice(START);
+    serde_json::to_writer(&mut answer, uid).expect("a string can be written to memory");
+    answer.extend_from_slice(END);
+    answer
 }
 
 /// The answer to a decided review.

@@ -25,9 +25,9 @@ use crate::policy::Policy;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// Bodies over this are judged on a thread of their own: at about 1 GB/s a larger one would hold up everybody else
-/// for more than a quarter of a millisecond, and a smaller one is done before another thread has woken up.
-const INLINE: usize = 256 << 10;
+/// Bodies over this are judged on threads of their own: a larger one would hold up everybody else for longer than it
+/// takes another thread to wake up, about 100 µs.
+const INLINE: usize = 64 << 10;
 
 /// How much of a refused body is still read, so that a client that only listens after it has sent everything gets
 /// the answer and not a reset connection.
@@ -113,7 +113,7 @@ impl Admission {
             Err(refusal) => return Err(refusal),
         };
         let whole = Instant::now();
-        let answer = self.decide(door, held).await;
+        let answer = self.decide(door, held, deadline).await?;
         let now = Instant::now();
         if now > deadline {
             // The caller has given up and applied its failure policy: what we decided did not happen.
@@ -159,7 +159,7 @@ impl Admission {
         }
     }
 
-    async fn read<B>(&self, body: &mut B, started: Instant, deadline: Instant) -> Result<Held<'_>, Refusal>
+    async fn read<B>(&self, body: &mut B, started: Instant, deadline: Instant) -> Result<Held, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -172,15 +172,24 @@ impl Admission {
         }
     }
 
-    async fn decide(self: &Arc<Self>, door: Door, held: Held<'_>) -> Answer {
+    /// The engine's answer, or `Late` where a large body took too long: then the caller is answered in time, and
+    /// the thread that judges goes on alone, with the body and its share of the memory.
+    async fn decide(self: &Arc<Self>, door: Door, held: Held, deadline: Instant) -> Result<Answer, Refusal> {
         let policy = self.policy.load();
         if held.bytes.len() <= INLINE {
-            return self.run(door, &held.bytes, &policy);
+            return Ok(self.run(door, &held.bytes, &policy));
         }
-        let (this, policy, bytes) = (Arc::clone(self), Arc::clone(&policy), held.bytes.clone());
-        let judged = tokio::task::spawn_blocking(move || this.run(door, &bytes, &policy)).await;
-        // `run` catches the engine's panics; what is left is a thread that could not be had.
-        judged.unwrap_or_else(|_| broken())
+        let (this, policy) = (Arc::clone(self), Arc::clone(&policy));
+        let mut judging = tokio::task::spawn_blocking(move || this.run(door, &held.bytes, &policy));
+        match timeout_at(deadline.into(), &mut judging).await {
+            // `run` catches the engine's panics; what is left is a thread that could not be had.
+            Ok(judged) => Ok(judged.unwrap_or_else(|_| broken())),
+            Err(_) => {
+                // Only one that still waits for a thread can be stopped.
+                judging.abort();
+                Err(Refusal::Late)
+            }
+        }
     }
 
     /// Calls the engine and survives its panic: one poisonous object must not take the others' verdicts with it.

@@ -1,9 +1,11 @@
 //! Reading a request's body within bounds: its size, the time it takes, and the memory of all bodies together.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bodies up to this size have memory of their own. An ordinary review has 4 to 30 KB.
 pub(super) const SMALL: usize = 64 << 10;
@@ -14,16 +16,16 @@ pub(super) const SMALL: usize = 64 << 10;
 /// holds some ever waits for more, so there is no deadlock; those who wait are served in turn.
 #[derive(Debug)]
 pub struct Memory {
-    small: Semaphore,
-    large: Semaphore,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 /// A body in memory. Its share of the memory goes back when this is dropped.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct Held {
     /// The whole body.
     pub bytes: Bytes,
-    _share: SemaphorePermit<'a>,
+    _share: OwnedSemaphorePermit,
 }
 
 /// Why there is no body.
@@ -39,7 +41,7 @@ impl Memory {
     /// Room for `total` bytes.
     pub fn new(total: usize) -> Memory {
         let large = Memory::large_share(total);
-        Memory { small: Semaphore::new(total - large), large: Semaphore::new(large) }
+        Memory { small: Arc::new(Semaphore::new(total - large)), large: Arc::new(Semaphore::new(large)) }
     }
 
     /// What is there for bodies over 64 KiB: two thirds.
@@ -48,11 +50,11 @@ impl Memory {
     }
 
     /// Waits for room for `size` bytes. Whoever calls owns the time limit.
-    pub async fn take(&self, size: usize) -> SemaphorePermit<'_> {
+    pub async fn take(&self, size: usize) -> OwnedSemaphorePermit {
         let room = if size <= SMALL { &self.small } else { &self.large };
         // An empty body takes one byte's worth, a body beyond 4 GiB never gets here (`body_size` is checked first).
         let wanted = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
-        room.acquire_many(wanted).await.expect("the semaphore is never closed")
+        Arc::clone(room).acquire_many_owned(wanted).await.expect("the semaphore is never closed")
     }
 }
 
@@ -69,7 +71,7 @@ pub fn declared<B: Body>(body: &B, limit: usize) -> Result<usize, BodyError> {
 }
 
 /// Reads the whole body, at most `limit` bytes. Whoever calls owns the time limit and has checked [`declared`].
-pub async fn read<'a, B>(body: &mut B, limit: usize, memory: &'a Memory) -> Result<Held<'a>, BodyError>
+pub async fn read<B>(body: &mut B, limit: usize, memory: &Memory) -> Result<Held, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
