@@ -5,6 +5,7 @@ pub mod settings;
 
 pub mod generate;
 pub mod golden;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,12 @@ pub fn json_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 pub fn ask(door: Door, body: &[u8], policy: &Policy) -> Value {
     let answer = answer(door, body, policy);
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let raw: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    read(door, body, &answer.body)
+}
+
+/// An answer, wherever it comes from, read and checked in the same way.
+pub fn read(door: Door, body: &[u8], answer: &[u8]) -> Value {
+    let raw: Value = serde_json::from_slice(answer).expect("JSON");
     let response = read_by_kube(&raw);
     let sent: AdmissionReview<DynamicObject> = serde_json::from_slice(body).expect("kube reads the review");
     assert_eq!(sent.request.expect("a request").uid, response.uid, "the uid is echoed");
@@ -116,9 +122,13 @@ pub fn with_objects(body: &[u8], object: &Value, old: Option<&Value>) -> Vec<u8>
 
 /// Mutates as the API server would: our patch applied to the object of the review.
 pub fn mutated(body: &[u8], policy: &Policy) -> Value {
+    patched(body, &ask(Door::Mutate, body, policy))
+}
+
+/// The object of a review with the patch of an answer applied.
+pub fn patched(body: &[u8], response: &Value) -> Value {
     let review: Value = serde_json::from_slice(body).expect("JSON");
     let mut object = review["request"]["object"].clone();
-    let response = ask(Door::Mutate, body, policy);
-    json_patch::patch(&mut object, &patch_of(&response)).expect("the patch applies");
+    json_patch::patch(&mut object, &patch_of(response)).expect("the patch applies");
     object
 }
