@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,7 +174,9 @@ impl<H: Handler> Shared<H> {
         let Transport::Tls(config) = &self.transport else {
             return self.http1(TokioIo::new(stream)).await;
         };
-        let handshake = TlsAcceptor::from(config.load_full()).accept(stream);
+        // Boxed, like the connection after it: what a step needs is given back when it is over. As one future all of
+        // it would take 11 KB for as long as the connection lasts.
+        let handshake = Box::pin(TlsAcceptor::from(config.load_full()).accept(stream));
         let stream = match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -190,7 +192,7 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    async fn http1<I>(&self, io: I) -> Result<(), &'static str>
+    fn http1<I>(&self, io: I) -> impl Future<Output = Result<(), &'static str>>
     where
         I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
@@ -198,10 +200,10 @@ impl<H: Handler> Shared<H> {
         let io = Watched::new(io, Arc::clone(&activity));
         let (handler, noted) = (self.handler.clone(), Arc::clone(&activity));
         let service = service_fn(move |request| handler.clone().call(request, noted.request()));
-        self.drive(self.http1.serve_connection(io, service), &activity).await
+        self.drive(Box::pin(self.http1.serve_connection(io, service)), activity)
     }
 
-    async fn http2<I>(&self, io: I) -> Result<(), &'static str>
+    fn http2<I>(&self, io: I) -> impl Future<Output = Result<(), &'static str>>
     where
         I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
@@ -209,16 +211,15 @@ impl<H: Handler> Shared<H> {
         let io = Watched::new(io, Arc::clone(&activity));
         let (handler, noted) = (self.handler.clone(), Arc::clone(&activity));
         let service = service_fn(move |request| handler.clone().call(request, noted.request()));
-        self.drive(self.http2.serve_connection(io, service), &activity).await
+        self.drive(Box::pin(self.http2.serve_connection(io, service)), activity)
     }
 
     /// Runs a connection to its end: its own, a limit, or the server's.
     async fn drive<C: GracefulConnection>(
         &self,
-        connection: C,
-        activity: &Activity,
+        mut connection: Pin<Box<C>>,
+        activity: Arc<Activity>,
     ) -> Result<(), &'static str> {
-        let mut connection = pin!(connection);
         let mut look = pin!(tokio::time::sleep(self.limits.look()));
         let mut closing = pin!(self.end());
         let mut told = false;
