@@ -1,7 +1,8 @@
 //! The server under load, beside a floor that shares its stack, its certificate and its bodies.
 //!
 //! `cargo bench --bench load` prints the figures, `cargo bench --bench load -- --write` puts them into
-//! `docs/performance.md`. Needs Linux and `h2load` (Debian package `nghttp2-client`). Every figure that is compared
+//! `docs/performance.md`. Where `PREFECT_GUARD_REFERENCE` names the webhook of the Kubernetes tests
+//! (`test/images/agnhost/webhook` as a program of its own), that is measured too. Needs Linux and `h2load` (Debian package `nghttp2-client`). Every figure that is compared
 //! comes from runs that alternate, so that whatever else the machine does meets both.
 #![allow(unreachable_pub, reason = "a program of several files")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its result")]
@@ -17,6 +18,9 @@ mod traffic;
 
 use std::path::Path;
 use std::process::ExitCode;
+
+/// Names the binary of another webhook to compare with.
+const REFERENCE: &str = "PREFECT_GUARD_REFERENCE";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -47,5 +51,8 @@ fn figures() -> anyhow::Result<String> {
     add(report::decisions(&measure::decisions()?));
     add(report::process(&measure::process(binary)?));
     add(report::loads(&measure::loads(binary)?));
+    if let Some(reference) = std::env::var_os(REFERENCE) {
+        add(report::reference(&measure::reference(binary, Path::new(&reference))?));
+    }
     Ok(tables.join("\n"))
 }

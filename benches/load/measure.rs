@@ -127,6 +127,26 @@ pub fn loads(binary: &Path) -> anyhow::Result<Vec<Loaded>> {
     Ok(loads)
 }
 
+/// The same load on prefect-guard and on Kubernetes' own Go webhook, which adds a label to the object; in the place of
+/// the floor stands the latter.
+pub fn reference(binary: &Path, reference: &Path) -> anyhow::Result<Vec<Loaded>> {
+    let identity = Identity::make()?;
+    let (guard, _) = Server::guard(binary, &identity)?;
+    let reference = Server::reference(reference, &identity)?;
+    let body = identity.file("server", &review(Whose::Server, CHART))?;
+    let mut loads = Vec::new();
+    for http in [Http::One, Http::Two] {
+        let load = Load { http, connections: 16, requests: 10_000, body: &body };
+        let mut pairs = Vec::new();
+        for _ in 0..RUNS {
+            let ours = load.send(&guard, "/mutate?timeout=10s", &identity)?;
+            pairs.push((ours, load.send(&reference, "/add-label", &identity)?));
+        }
+        loads.push(summary("patched", &load, &pairs, 1.0 / 6.0));
+    }
+    Ok(loads)
+}
+
 fn summary(what: &'static str, load: &Load<'_>, pairs: &[(Run, Run)], budget: f64) -> Loaded {
     let each = |of: &dyn Fn(&(Run, Run)) -> f64| median(pairs.iter().map(of).collect());
     #[expect(clippy::type_complexity, reason = "used on the next lines only")]

@@ -98,6 +98,24 @@ impl Server {
         Ok(Server { child, address: found[0].1 })
     }
 
+    /// Starts another webhook to compare with: Kubernetes' own reference, as a program of its own.
+    pub fn reference(binary: &Path, identity: &Identity) -> anyhow::Result<Self> {
+        // It prints no address: a port that was free a moment ago has to do.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new(binary);
+        command.arg("--tls-cert-file").arg(identity.certificate());
+        command.arg("--tls-private-key-file").arg(identity.key());
+        command.args(["--port", &address.port().to_string()]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let server = Server { child: child.context("cannot start the reference webhook")?, address };
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            ensure!(started.elapsed() < PATIENCE, "the reference webhook does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
     /// CPU time of all its threads so far.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut total = 0;

@@ -84,6 +84,29 @@ pub fn loads(loads: &[Loaded]) -> String {
     text
 }
 
+/// Loads over HTTPS beside Kubernetes' own webhook.
+pub fn reference(loads: &[Loaded]) -> String {
+    let mut text = "### Beside Kubernetes' reference webhook in Go (`/add-label`), 16 connections\n\n\
+        | HTTP | CPU per request | the reference's | it takes, times ours | budget | | our throughput, times its |\n\
+        |---|---:|---:|---:|---:|---|---:|\n"
+        .to_owned();
+    for load in loads {
+        let http = if load.http == Http::One { "1.1" } else { "2" };
+        writeln!(
+            text,
+            "| {http} | {:.1} µs | {:.1} µs | {:.1} | {:.0} | {} | {:.1} |",
+            load.guard.cpu,
+            load.floor.cpu,
+            1.0 / load.ratio.cpu,
+            1.0 / load.budget,
+            met(load.ratio.cpu <= load.budget),
+            load.ratio.throughput,
+        )
+        .expect("a string takes everything");
+    }
+    text
+}
+
 /// Memory, start and size.
 pub fn process(process: &Process) -> String {
     let crowd = &process.crowd;
