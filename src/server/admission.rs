@@ -25,7 +25,7 @@ use crate::policy::Policy;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// Bodies over this are judged on threads of their own: a larger one would hold up everybody else for longer than it
+/// Bodies over this are judged on a thread of their own: a larger one would hold up everybody else for longer than it
 /// takes another thread to wake up, about 100 µs.
 const INLINE: usize = 64 << 10;
 

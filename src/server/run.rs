@@ -152,12 +152,11 @@ async fn keeping(
 }
 
 /// One thread for admissions is the fastest on the one or two cores that a webhook gets: no work moves between
-/// threads. Large bodies are judged on blocking threads: two, so that one that takes long does not hold up all others,
-/// and not more, so that their memory does not add up.
+/// threads. Large bodies are judged on a blocking thread, one at a time, so that their memory does not add up.
 fn runtime(name: &'static str) -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(10))
         .thread_name(name)
         .build()
