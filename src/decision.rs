@@ -2,8 +2,10 @@
 //!
 //! The answer depends on the request and the policy alone: never on other objects, time or replicas of us.
 
+use std::collections::BTreeSet;
+
 use crate::admission::request::{Request, Unreadable};
-use crate::finding::{Finding, Level, Report, Rule, Severity};
+use crate::finding::{self, Finding, Level, Report, Rule, Severity};
 use crate::patch::plan::Before;
 use crate::patch::{self, Fix, Operation};
 use crate::policy::{Mode, Policy, Settings};
@@ -114,8 +116,11 @@ fn judge(door: Door, workload: &Workload<'_>, old: Option<&Workload<'_>>, settin
     };
     let found = run(door, &subject);
     decision.findings = settle(found, &own, settings, &mut decision.exempted);
-    if door == Door::Validate && decision.denies() {
-        ratchet(&mut decision.findings, old, settings);
+    if door == Door::Validate {
+        if decision.denies() {
+            ratchet(&mut decision.findings, old, settings);
+        }
+        finding::fold(&mut decision.findings);
     }
     if door == Door::Mutate && !decision.silent {
         let fixes: Vec<&Fix> = decision.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
@@ -176,9 +181,10 @@ fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Sett
     let Some(old) = old else { return };
     let own = Own::read(&old.template.metadata.annotations);
     let stood = run(Door::Validate, &Subject::examine(old, settings, &own, None));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
     for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
         let always = finding.fix.is_some() || finding.rule.id == "PSG203";
-        if !always && stood.iter().any(|old| old.same_fault(finding)) {
+        if !always && stood.contains(&finding.fault()) {
             finding.severity = Severity::Warn;
             finding.note = Some("it stood there before this change".into());
         }

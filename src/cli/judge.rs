@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::admission::{Request, Unreadable};
 use crate::decision::{Decision, Door, decide};
-use crate::finding::{Finding, Severity};
+use crate::finding::{self, Finding, Severity};
 use crate::patch::{self, Fix};
 use crate::policy::Policy;
 
@@ -51,6 +51,7 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
+    finding::fold(&mut findings);
     if how == Judge::AsWritten {
         // Where the mutating webhook does not run, "apply again" would lead nowhere.
         for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {

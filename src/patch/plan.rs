@@ -1,5 +1,7 @@
 //! Whether a workload needs our migration container, where it goes, and what stands in the way.
 
+use std::collections::BTreeSet;
+
 use super::Fix;
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
@@ -131,8 +133,9 @@ fn place(workload: &Workload<'_>, servers: &[Server<'_>], own: &Own<'_>) -> usiz
         .collect();
     let of = |wanted: &str| others.iter().position(|name| *name == wanted);
     // A server that is itself a native sidecar starts in its turn: the migration has to come before it.
-    let sidecars = servers.iter().filter(|server| server.at.init);
-    let end = sidecars.filter_map(|server| of(&server.container.name)).min().unwrap_or(others.len());
+    let sidecars: BTreeSet<&str> =
+        servers.iter().filter(|server| server.at.init).map(|server| &*server.container.name).collect();
+    let end = others.iter().position(|name| sidecars.contains(name)).unwrap_or(others.len());
     let wished = match &own.position {
         Some(Position::First) => Some(0),
         Some(Position::Before(name)) => of(name),

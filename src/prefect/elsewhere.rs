@@ -1,6 +1,7 @@
 //! Where else a setting could be when the environment shows none, and where Prefect's own SQLite file would be.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::database::Origin;
 use super::reader::Reader;
@@ -46,16 +47,18 @@ pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
 fn mounts_settings(reader: &Reader<'_>) -> bool {
     const FILES: [&str; 4] = ["prefect.toml", "pyproject.toml", "profiles.toml", ".env"];
     let working_directory = reader.working_directory();
-    let spec = &reader.reading.workload.template.spec;
+    let volumes = &reader.reading.workload.template.spec.volumes;
+    let holding: BTreeSet<&str> = volumes
+        .iter()
+        .filter(|volume| matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image"))
+        .map(|volume| &*volume.name)
+        .collect();
     reader.reading.container.volume_mounts.iter().any(|mount| {
         let path = mount.mount_path.trim_end_matches('/');
         let file = path.rsplit('/').next().unwrap_or_default();
-        let source = spec.volumes.iter().find(|volume| volume.name == mount.name);
-        let holds_files = source.is_some_and(|volume| {
-            matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
-        });
         FILES.contains(&file)
-            || (holds_files && (path == working_directory.trim_end_matches('/') || is_home(reader, path)))
+            || (holding.contains(&*mount.name)
+                && (path == working_directory.trim_end_matches('/') || is_home(reader, path)))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Walks through an environment as Prefect's settings do, and notes what is wrong on the way.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::asyncpg::Overrides;
 use super::database::{Fault, Invalid, Missing, Origin, Problem, Reading, Target};
@@ -67,7 +68,7 @@ impl<'r> Reader<'r> {
         let set: Vec<(Field, usize)> = self.settings.all().collect();
         for (field, index) in set {
             let value = self.environment().value(index);
-            for name in &value.undefined {
+            for name in distinct(&value.undefined) {
                 let shown = template::is_safe_name(self.environment(), name).then(|| name.clone());
                 self.report(index, Fault::Undefined(shown));
             }
@@ -273,4 +274,11 @@ impl<'r> Reader<'r> {
     fn lonely_component(&self) -> Option<usize> {
         self.settings.all().find(|(field, _)| field.is_component()).map(|(_, index)| index)
     }
+}
+
+/// The first few names, each once: one value may hold hundreds.
+fn distinct(names: &[String]) -> Vec<&String> {
+    const FEW: usize = 12;
+    let mut seen = BTreeSet::new();
+    names.iter().filter(|name| seen.insert(name.as_str())).take(FEW).collect()
 }

@@ -1,7 +1,7 @@
 //! Where an SQLite database lives, as SQLAlchemy's `pysqlite` dialect finds it (`create_connect_args`), and
 //! whether the pod keeps that place.
 
-use super::asyncpg::{BadOption, Refusal};
+use super::asyncpg::{BadOption, Given, Refusal, each_name};
 use super::url::{Url, is_python_space, python_int};
 use crate::workload::env::HIDDEN;
 use crate::workload::{Container, Workload};
@@ -99,12 +99,11 @@ pub fn has_wrong_form(url: &Url<'_>) -> bool {
 /// The options that stop SQLAlchemy; those it does not know are ignored.
 pub fn refused<'u>(url: &'u Url<'_>) -> Vec<BadOption<'u>> {
     let mut bad: Vec<BadOption<'u>> = Vec::new();
-    for (name, value) in &url.options {
-        if value.contains(HIDDEN) || bad.iter().any(|known| known.name == name) {
+    for Given { name, value, repeated } in each_name(url) {
+        if value.contains(HIDDEN) {
             continue;
         }
-        let repeated = url.option(name).count() > 1;
-        let good = match &**name {
+        let good = match name {
             // A repeated one is a tuple, and that is true.
             "uri" | "check_same_thread" => repeated || truth(value).is_some(),
             "timeout" => !repeated && python_float(value),

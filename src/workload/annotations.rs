@@ -1,7 +1,7 @@
 //! Our own annotations, read from the pod template only.
 
 use super::view::Annotations;
-use crate::finding::Rule;
+use crate::finding::{self, Rule};
 use crate::policy::{OnNewerSchema, Serialize, Settings};
 use crate::rules;
 
@@ -98,7 +98,7 @@ impl<'a> Own<'a> {
             }
             _ => {
                 let keys: Vec<String> = KEYS.iter().map(|(key, _)| format!("`{key}`")).collect();
-                let expected = format!("one of {}", keys.join(", "));
+                let expected = format!("name one of {}, or remove it", keys.join(", "));
                 return self.unknown.push(Unknown { key, expected, value_only: false });
             }
         };
@@ -113,7 +113,10 @@ impl<'a> Own<'a> {
         self.allow.clear();
         for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match rules::find(word) {
+                Some(rule) if self.allow.contains(&rule) => {}
                 Some(rule) => self.allow.push(rule),
+                // More than that is never told: no need to look for the closest.
+                None if self.unknown.len() > finding::TOLD + 1 => {}
                 None => {
                     let expected = format!("rule names or ids; the closest is `{}`", rules::nearest(word));
                     self.unknown.push(Unknown { key: "allow", expected, value_only: true });
