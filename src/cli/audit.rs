@@ -101,12 +101,7 @@ fn one(
 ) {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     report.objects += 1;
-    let about = About {
-        number: report.objects,
-        kind: resource.kind.clone(),
-        namespace: text("namespace"),
-        resource: text("name"),
-    };
+    let about = About::new(report.objects, &resource.kind, &text("namespace"), &text("name"));
     match judge(object, policy, how) {
         Ok(verdict) => {
             report.workloads += usize::from(verdict.workload);
@@ -115,13 +110,10 @@ fn one(
             let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
             report.findings.extend(found);
         }
-        Err(error) => report.unread.push(Unread {
-            file: about.to_string(),
-            line: 0,
-            column: 0,
-            what: error.to_string(),
-            help: "look at the object with `kubectl get -o yaml`".to_owned(),
-        }),
+        Err(error) => {
+            let help = "look at the object with `kubectl get -o yaml`";
+            report.unread.push(Unread::new(&about.to_string(), (0, 0), &error.to_string(), help));
+        }
     }
 }
 
