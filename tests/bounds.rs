@@ -73,7 +73,8 @@ fn hundreds_of_undefined_variables_in_a_url() {
 fn thousands_of_annotations_of_ours() {
     let annotations: serde_json::Map<String, Value> =
         (0..5_000).map(|number| (format!("prefect-guard.io/a{number}"), json!("x"))).collect();
-    let found = judged(&deployment(&json!(annotations), &json!([server("s", "postgresql+asyncpg://u@db/d")])));
+    let found =
+        judged(&deployment(&json!(annotations), &json!([server("s", "postgresql+asyncpg://u@db/d")])));
     assert_eq!(found.iter().filter(|id| *id == "PSG903").count(), TOLD + 1);
 }
 
@@ -87,8 +88,9 @@ fn thousands_of_words_in_an_annotation() {
 
 #[test]
 fn thousands_of_bad_servers() {
-    let servers: Vec<Value> =
-        (0..2_000).map(|number| server(&format!("s{number}"), &format!("postgresql://u@db/{number}"))).collect();
+    let servers: Vec<Value> = (0..2_000)
+        .map(|number| server(&format!("s{number}"), &format!("postgresql://u@db/{number}")))
+        .collect();
     let found = judged(&deployment(&json!({}), &json!(servers)));
     assert_eq!(found.iter().filter(|id| *id == "!PSG103").count(), TOLD + 1);
 }

@@ -91,7 +91,12 @@ impl Check<'_> {
             Ok(text) => text,
             Err(error) => {
                 let help = "name a readable file of UTF-8 text";
-                return self.report.unread.push(Unread::new(&input.name, (1, 1), &format!("{error:#}"), help));
+                return self.report.unread.push(Unread::new(
+                    &input.name,
+                    (1, 1),
+                    &format!("{error:#}"),
+                    help,
+                ));
             }
         };
         for document in manifest::read(&text) {

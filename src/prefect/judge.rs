@@ -290,7 +290,9 @@ const NAMED_OPTIONS: usize = 12;
 
 fn refuse_options(url: &Url<'_>, refused: &[BadOption<'_>], faults: &mut Vec<UrlFault>) {
     let named = refused.iter().take(NAMED_OPTIONS);
-    faults.extend(named.map(|bad| UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal }));
+    faults.extend(
+        named.map(|bad| UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal }),
+    );
     if refused.len() > NAMED_OPTIONS {
         faults.push(UrlFault::MoreOptions(refused.len() - NAMED_OPTIONS));
     }

@@ -98,7 +98,7 @@ impl<'a> Own<'a> {
             }
             _ => {
                 let keys: Vec<String> = KEYS.iter().map(|(key, _)| format!("`{key}`")).collect();
-                let expected = format!("name one of {}, or remove it", keys.join(", "));
+                let expected = format!("write one of {}, or remove it", keys.join(", "));
                 return self.unknown.push(Unknown { key, expected, value_only: false });
             }
         };
