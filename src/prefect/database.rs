@@ -144,6 +144,8 @@ pub enum Fault {
     UnknownToVersion(Version, &'static str),
     /// The setting can only come from where we do not see.
     Unseen(Origin),
+    /// Where the SQLite file is, or whether that place is kept, is not visible.
+    UnseenFile,
 }
 
 /// Why no setting was found.
@@ -243,9 +245,19 @@ impl Database {
         }
     }
 
-    /// The only setting there is comes from the server's own shell script.
+    /// The address, where it is visible and may be in the pod itself.
+    pub fn local_address(&self) -> Option<Address> {
+        match self.target {
+            Target::Postgres(address @ (Address::Loopback | Address::Socket)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A setting that is needed can only come from the server's own shell script.
     pub fn is_only_in_script(&self) -> bool {
+        let unseen = Fault::Unseen(Origin::CommandLine);
         self.origin == Some(Origin::CommandLine)
+            || self.problems.iter().any(|problem| problem.fault == unseen)
     }
 
     /// Where the setting comes from, for the audit log: `literal`, `secret`, `envFrom`….

@@ -86,8 +86,13 @@ impl<'r> Reader<'r> {
 
     /// Where Prefect would go.
     pub(super) fn target(&mut self) -> (Target, Option<Origin>) {
-        if let Some((index, text)) = self.json_url() {
-            return self.url(index, &text);
+        match self.json_url() {
+            Some((index, Some(text))) => return self.url(index, &text),
+            Some((_, None)) => {
+                self.settings.forget(Field::Url);
+                self.settings.forget(Field::OrionUrl);
+            }
+            None => {}
         }
         let orion = self.settings.get(Field::OrionUrl);
         if let Some(index) = self.settings.get(Field::Url).or(orion) {
@@ -100,16 +105,32 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// `PREFECT_SERVER_DATABASE={"connection_url": …}` beats everything else.
-    fn json_url(&self) -> Option<(usize, Cow<'r, str>)> {
+    /// `PREFECT_SERVER_DATABASE={"connection_url": …}` beats everything else; with `null` there is no URL at all.
+    fn json_url(&self) -> Option<(usize, Option<Cow<'r, str>>)> {
+        let (index, value) = self.in_json("connection_url")?;
+        match value {
+            serde_json::Value::Null => Some((index, None)),
+            value => Some((index, Some(Cow::Owned(value.as_str()?.to_owned())))),
+        }
+    }
+
+    /// What a group given as JSON says of `key`, a setting of the database.
+    pub(super) fn in_json(&self, key: &str) -> Option<(usize, serde_json::Value)> {
         let read = |field: Field, path: &str| {
             let index = self.settings.get(field)?;
-            let value = self.environment().value(index);
-            let json: serde_json::Value = serde_json::from_str(&value.text).ok()?;
-            Some((index, Cow::Owned(json.pointer(path)?.as_str()?.to_owned())))
+            let json = super::values::json(&self.environment().value(index).text)?;
+            Some((index, json.pointer(path)?.clone()))
         };
-        read(Field::ServerJson, "/database/connection_url")
-            .or_else(|| read(Field::DatabaseJson, "/connection_url"))
+        read(Field::ServerJson, &format!("/database/{key}"))
+            .or_else(|| read(Field::DatabaseJson, &format!("/{key}")))
+    }
+
+    /// Whether a group given as JSON holds `key`, or may hold it out of our sight.
+    pub(super) fn json_may_hold(&self, key: &str) -> bool {
+        let hides = |field| self.value(field).is_some_and(|value| value.is_partly_hidden());
+        hides(Field::ServerJson)
+            || hides(Field::DatabaseJson)
+            || self.in_json(key).is_some_and(|(_, value)| !value.is_null())
     }
 
     fn given_url(&mut self, index: usize) -> (Target, Option<Origin>) {
@@ -147,7 +168,10 @@ impl<'r> Reader<'r> {
     pub(super) fn url(&mut self, index: usize, text: &str) -> (Target, Option<Origin>) {
         let origin = self.environment().at(index).map(|variable| Origin::of(variable.source));
         let text = match template::fill_password(self, text) {
-            Ok(text) => text,
+            Ok((text, unseen)) => {
+                self.not_seen(index, unseen);
+                text
+            }
             Err(invalid) => {
                 self.report(index, Fault::Invalid(invalid));
                 return (Target::Broken, origin);
@@ -178,6 +202,9 @@ impl<'r> Reader<'r> {
             Aim::NotVisible => Target::NotVisible,
             Aim::Broken => Target::Broken,
         };
+        if matches!(target, Target::Sqlite { backing: Backing::Unknown, .. }) {
+            self.report(index, Fault::UnseenFile);
+        }
         (target, origin)
     }
 
@@ -191,7 +218,7 @@ impl<'r> Reader<'r> {
         let backing = match &place {
             Place::File(path) => self.backing(path),
             Place::Memory => Backing::None,
-            Place::NotVisible => Backing::Unknown,
+            Place::NotVisible => sqlite::best_backing(self.reading.container, self.reading.workload),
         };
         Target::Sqlite { place, backing, chosen }
     }
@@ -254,6 +281,10 @@ impl<'r> Reader<'r> {
         let target = self.sqlite(place, false);
         let on_a_volume =
             matches!(target, Target::Sqlite { backing: Backing::Persistent | Backing::Unknown, .. });
+        if matches!(target, Target::Sqlite { backing: Backing::Unknown, .. }) {
+            self.problems
+                .push(Problem { fault: Fault::UnseenFile, variable: self.settings.get(Field::Home) });
+        }
         let explained = self.problems.iter().any(|p| matches!(p.fault, Fault::UnknownToVersion(..)));
         if !explained {
             let (missing, variable) = match self.lonely_component() {

@@ -30,8 +30,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     if let Some(Position::Before(name) | Position::After(name)) = subject.own.position
         && !subject.workload.template.spec.init_containers().iter().any(|container| &*container.name == name)
     {
-        let name = clip(name, 63);
-        let what = format!("annotation `prefect-guard.io/position` names `{name}`, and there is no such initContainer");
+        let what = "annotation `prefect-guard.io/position` names an initContainer that is not there";
         let help = "name an initContainer of this pod template; without one the migration goes last";
         report.add(&RULE, place(subject, "position"), what, help).about(name);
     }

@@ -108,6 +108,13 @@ pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, '
     })
 }
 
+impl Located<'_, '_> {
+    /// Whether more pods, or other ones side by side, may run than by `old`.
+    pub fn runs_otherwise(&self, old: &Located<'_, '_>) -> bool {
+        (self.outline.replicas, self.outline.strategy) != (old.outline.replicas, old.outline.strategy)
+    }
+}
+
 impl<'a, 'p: 'a> Located<'a, 'p> {
     /// Reads the pod template. `None` when there is none.
     ///
