@@ -18,31 +18,29 @@ pub(super) enum Program {
 /// Reads the command line of a container as one text of words.
 pub(super) fn program(container: &Container<'_>) -> Program {
     let line: Vec<&str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
-    let line = line.join(" ");
-    let words: Vec<&str> = line.split(is_between).filter(|word| !word.is_empty()).collect();
-    let mut calls: Vec<Vec<String>> = Vec::new();
-    for at in 0..words.len() {
-        if let Some(call) = call(&words, at)
-            && !calls.contains(&call)
-        {
-            calls.push(call);
-        }
-    }
+    let line = line.join(" ").replace(['"', '\''], "");
+    let words = line.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '('));
+    let words: Vec<&str> =
+        words.map(|word| word.trim_matches([')', '`'])).filter(|word| !word.is_empty()).collect();
+    let serves_app = words.iter().any(|word| word.contains(":create_app"));
+    let mut calls = (0..words.len()).filter_map(|at| call(&words, at, serves_app));
+    let Some(call) = calls.next() else { return on_path(&words) };
+    let program = call[0].clone();
     let moves = words.iter().any(|word| matches!(*word, "cd" | "pushd"));
-    match calls.as_slice() {
-        [call] if call[0].starts_with('/') && !call[0].contains('$') => Program::Words(call.clone()),
+    match () {
+        () if calls.any(|other| other != call) => Program::Unknown,
+        // What a variable or a command stands for is the script's to know.
+        () if program.contains(['$', '`', ')', '~', '{']) => Program::Unknown,
+        () if program.starts_with('/') => Program::Words(call),
         // A path from the working directory, which the migration has too.
-        [call] if call[0].contains('/') && !call[0].contains(['$', '~']) && !moves => {
-            Program::Words(call.clone())
-        }
-        [call] if call[0].contains(['/', '$']) => Program::Unknown,
-        [] | [_] if !changes_path(&words) => Program::OnPath,
-        _ => Program::Unknown,
+        () if program.contains('/') && !moves => Program::Words(call),
+        () if program.contains('/') => Program::Unknown,
+        () => on_path(&words),
     }
 }
 
-fn is_between(c: char) -> bool {
-    c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '{' | '}' | '`' | '"' | '\'')
+fn on_path(words: &[&str]) -> Program {
+    if changes_path(words) { Program::Unknown } else { Program::OnPath }
 }
 
 fn basename(word: &str) -> &str {
@@ -50,7 +48,7 @@ fn basename(word: &str) -> &str {
 }
 
 /// The words that call `prefect` where the word at `at` starts, or is, a Prefect server.
-fn call(words: &[&str], at: usize) -> Option<Vec<String>> {
+fn call(words: &[&str], at: usize, serves_app: bool) -> Option<Vec<String>> {
     let word = words[at];
     let starts = |from: usize| words[from..].iter().take(6).any(|word| *word == "start");
     let before = |back: usize| at.checked_sub(back).map(|index| words[index]);
@@ -61,14 +59,10 @@ fn call(words: &[&str], at: usize) -> Option<Vec<String>> {
             Some([python, "-m", "prefect"].map(str::to_owned).to_vec())
         }
         "prefect" => Some(vec![word.to_owned()]),
-        "uvicorn" | "gunicorn" | "hypercorn"
-            if words[at..].iter().any(|word| word.contains(":create_app")) =>
-        {
-            Some(vec![match word.rsplit_once('/') {
-                Some((directory, _)) => format!("{directory}/prefect"),
-                None => "prefect".to_owned(),
-            }])
-        }
+        name if serves_app && name.ends_with("corn") => Some(vec![match word.rsplit_once('/') {
+            Some((directory, _)) => format!("{directory}/prefect"),
+            None => "prefect".to_owned(),
+        }]),
         _ => None,
     }
 }
@@ -131,6 +125,8 @@ mod tests {
             "cd /app && prefect server services start",
             "uvicorn --factory prefect.server.api.server:create_app",
             "exec $P server start",
+            "(prefect server start) & wait",
+            "$(which prefect) server start",
         ] {
             assert_eq!(of(script), Program::OnPath, "{script}");
         }
@@ -148,6 +144,10 @@ mod tests {
             "conda activate prefect && prefect server start",
             "export PATH=/opt/venv/bin:$PATH; prefect server start",
             "$VENV/bin/prefect server start",
+            "${VENV}/bin/prefect server start",
+            "\"$VENV\"/bin/prefect server start",
+            "$(dirname $0)/bin/prefect server start",
+            "`pwd`/bin/prefect server start",
             "~/venv/bin/prefect server start",
             "prefect server start & /other/bin/prefect server start",
         ] {

@@ -136,7 +136,8 @@ fn refusal(url: &Url<'_>, name: &str, value: &str, repeated: bool, set: Override
     }
 }
 
-fn is_ssl_mode(value: &str) -> bool {
+/// Whether `ssl=` takes this value.
+pub(super) fn is_ssl_mode(value: &str) -> bool {
     SSL_MODES.iter().any(|mode| *mode == value || mode.replace('-', "_") == value)
 }
 

@@ -157,6 +157,8 @@ pub enum Missing {
     NearMiss,
     /// Components, but no driver: Prefect ignores them.
     NoDriver,
+    /// A group of settings as JSON says that there is no URL.
+    TakenBack,
 }
 
 /// How two settings disagree. The variable of the problem is the one that loses.
@@ -202,6 +204,10 @@ pub enum Invalid {
     NoConnections,
     /// `DRIVER` says PostgreSQL and a component is not there.
     MissingComponent(&'static str),
+    /// asyncpg reads `PGPORT`, and it is no port.
+    LibpqPort,
+    /// asyncpg reads `PGSSLMODE`, and it is no mode.
+    LibpqSslMode,
     /// The URL asks for a password and there is none.
     NoPassword,
 }
@@ -221,7 +227,9 @@ impl Database {
     /// The manifest itself says SQLite, or leaves Prefect to its default on a volume.
     pub fn is_visibly_sqlite(&self) -> bool {
         match &self.target {
-            Target::Sqlite { chosen, backing, .. } => *chosen || *backing == Backing::Persistent,
+            Target::Sqlite { chosen, backing, .. } => {
+                *chosen || matches!(backing, Backing::Persistent | Backing::Unknown)
+            }
             _ => false,
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Reader<'r> {
     pub(super) settings: Settings,
     pub(super) problems: Vec<Problem>,
     version: Option<Version>,
+    /// The group of settings as JSON that says there is no URL, where one is given all the same.
+    taken_back: Option<usize>,
 }
 
 impl<'r> Reader<'r> {
@@ -42,7 +44,7 @@ impl<'r> Reader<'r> {
         if !orion_call && !version.is_some_and(|version| version.is_before(2, 14, 0)) {
             settings.forget(Field::OrionUrl);
         }
-        Reader { reading, settings, problems, version }
+        Reader { reading, settings, problems, version, taken_back: None }
     }
 
     pub(super) fn environment(&self) -> &'r Environment<'r> {
@@ -88,7 +90,9 @@ impl<'r> Reader<'r> {
     pub(super) fn target(&mut self) -> (Target, Option<Origin>) {
         match self.json_url() {
             Some((index, Some(text))) => return self.url(index, &text),
-            Some((_, None)) => {
+            Some((index, None)) => {
+                let given = self.settings.get(Field::Url).or(self.settings.get(Field::OrionUrl));
+                self.taken_back = given.map(|_| index);
                 self.settings.forget(Field::Url);
                 self.settings.forget(Field::OrionUrl);
             }
@@ -197,7 +201,10 @@ impl<'r> Reader<'r> {
             }
         }
         let target = match aim {
-            Aim::Postgres(address) => Target::Postgres(address),
+            Aim::Postgres(address) => {
+                self.libpq(&text);
+                Target::Postgres(address)
+            }
             Aim::Sqlite(place) => self.sqlite(place, true),
             Aim::NotVisible => Target::NotVisible,
             Aim::Broken => Target::Broken,
@@ -235,7 +242,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn overrides(&self) -> Overrides {
+    pub(super) fn overrides(&self) -> Overrides {
         let is_set = |field| self.settings.get(field).is_some();
         // A whole group as JSON may hold them too.
         let in_json = |name: &str| {
@@ -288,6 +295,7 @@ impl<'r> Reader<'r> {
         let explained = self.problems.iter().any(|p| matches!(p.fault, Fault::UnknownToVersion(..)));
         if !explained {
             let (missing, variable) = match self.lonely_component() {
+                _ if self.taken_back.is_some() => (Missing::TakenBack, self.taken_back),
                 Some(component) => (Missing::NoDriver, Some(component)),
                 None => match near::miss(self.environment(), self.version) {
                     Some(variable) => (Missing::NearMiss, Some(variable)),

@@ -97,6 +97,12 @@ impl Reader<'_> {
                 }
             }
         }
+        // A password may be left out. A script that reads a file rather has it from there.
+        let by_script = Some(Origin::CommandLine);
+        if self.settings.get(Field::Password).is_none() && elsewhere::origin_of(self, "password") == by_script
+        {
+            unseen = unseen.or(by_script);
+        }
         self.not_seen(driver, unseen.filter(|_| complete));
         let broken_port = self.problems.iter().any(|problem| {
             problem.variable.is_some()
@@ -111,10 +117,10 @@ impl Reader<'_> {
         (target, self.component_origin())
     }
 
-    /// Says where a part of the database may come from, `envFrom` aside: a Secret taken whole is an ordinary place for
-    /// the parts.
+    /// Says where a part of the database may come from; nothing of `envFrom` and JSON, which are ordinary places for
+    /// parts.
     pub(super) fn not_seen(&mut self, variable: usize, origin: Option<Origin>) {
-        if let Some(origin) = origin.filter(|origin| *origin != Origin::EnvFrom) {
+        if let Some(origin) = origin.filter(|origin| !matches!(origin, Origin::EnvFrom | Origin::Other)) {
             self.report(variable, Fault::Unseen(origin));
         }
     }

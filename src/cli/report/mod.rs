@@ -197,7 +197,7 @@ impl Found {
             severity: finding.severity,
             message: finding.message(),
             help: printable(&finding.help),
-            container: finding.place.container.as_deref().map(printable),
+            container: finding.place.container.map(|name| printable(&name)),
             about,
             source,
         }
