@@ -2,12 +2,11 @@
 
 use std::cell::LazyCell;
 use std::io::Write;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::across::Across;
-use super::judge::{Judge, judge, pointer_of};
+use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, note};
@@ -30,17 +29,8 @@ pub struct Args {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
 
-    /// The policy file to judge by; without it, the built-in policy.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-
-    /// Count warnings as refusals.
-    #[arg(long)]
-    strict: bool,
-
-    /// Judge the text as it stands, for clusters without the mutating webhook.
-    #[arg(long)]
-    as_is: bool,
+    #[command(flatten)]
+    judging: Judging,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -56,12 +46,11 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let policy = super::policy::load(args.policy.as_ref())?;
+    let (policy, how) = (args.judging.policy()?, args.judging.how());
     let inputs = files::find(&args.paths)?;
     if inputs.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
-    let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
     let across = Across::new(&policy);
     let mut check =
         Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
@@ -74,7 +63,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let Check { across, mut report, .. } = check;
     report.findings.extend(across.finish());
     report.print(args.format, args.explain, out)?;
-    Ok(report.outcome(args.strict))
+    Ok(report.outcome(args.judging.strict))
 }
 
 struct Check<'a> {

@@ -41,6 +41,20 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// The policy to judge by, as every command takes it.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicyFile {
+    /// The policy file; without it, the built-in policy.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyFile {
+    pub(super) fn load(&self) -> anyhow::Result<Policy> {
+        load(self.policy.as_ref())
+    }
+}
+
 /// The policy in a file, or the built-in one. The error names the file and the line.
 pub(super) fn load(file: Option<&PathBuf>) -> anyhow::Result<Policy> {
     let Some(file) = file else { return Ok(Policy::default()) };
