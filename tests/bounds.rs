@@ -109,3 +109,34 @@ fn what_is_folded_away_still_denies() {
     let found = rules_of(&answer);
     assert!(found.contains(&"!PSG103".to_owned()), "the new fault denies behind many old ones: {found:?}");
 }
+
+#[test]
+fn thousands_of_variables_mounts_and_volumes_around_a_migration_of_ours() {
+    let list =
+        |count: usize, entry: &dyn Fn(usize) -> Value| -> Vec<Value> { (0..count).map(entry).collect() };
+    let url = json!({"name": URL, "value": "postgresql+asyncpg://u@127.0.0.1/d?host=/run/pg"});
+    let own = |head: &str| {
+        let mut env = vec![url.clone()];
+        env.extend(list(4_000, &|number| json!({"name": format!("{head}{number}"), "value": "$(X)"})));
+        env
+    };
+    let mounts =
+        list(4_000, &|number| json!({"name": format!("v{number}"), "mountPath": format!("/m/{number}")}));
+    let container = |name: &str, command: &[&str], env: &[Value]| {
+        json!({
+            "name": name, "image": "prefecthq/prefect:3.8.8", "command": command, "env": env, "volumeMounts": mounts,
+        })
+    };
+    let server = container("s", &["prefect", "server", "start"], &own("A"));
+    let other = container("o", &["sleep"], &[]);
+    let ours =
+        container("prefect-guard-migrate", &["prefect", "server", "database", "upgrade", "-y"], &own("B"));
+    let mut object = deployment(&json!({}), &json!([server, other]));
+    let spec = &mut object["spec"]["template"]["spec"];
+    spec["initContainers"] = json!([ours]);
+    spec["volumes"] = json!(list(4_000, &|number| json!({"name": format!("v{number}"), "secret": {}})));
+    judged(&object);
+    let sqlite = json!([{"name": "PREFECT_HOME", "value": "/data/$(X_SERVICE_HOST)"}]);
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = sqlite;
+    judged(&object);
+}

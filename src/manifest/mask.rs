@@ -48,6 +48,9 @@ pub struct Masked<'t> {
     parts: Vec<Part>,
 }
 
+/// How much of a line is shown before the start of what is marked, and from there on, in bytes.
+const AROUND: usize = 400;
+
 impl<'t> Masked<'t> {
     /// Takes stock of all keys and scalars of a document.
     pub fn new(text: &'t str, root: &Node) -> Self {
@@ -66,12 +69,18 @@ impl<'t> Masked<'t> {
     /// comments, and whatever else is not accounted for, are hidden too.
     pub fn line(&self, mark: Range<usize>) -> Line {
         let text = self.text;
-        let start = text[..mark.start].rfind('\n').map_or(0, |found| found + 1);
-        let end = text[mark.start..].find('\n').map_or(text.len(), |found| mark.start + found);
+        // A file may be one line of a megabyte.
+        let from = text.floor_char_boundary(mark.start.saturating_sub(AROUND));
+        let to = text.ceil_char_boundary(mark.start.saturating_add(AROUND));
+        let start = text[from..mark.start].rfind('\n').map_or(from, |found| from + found + 1);
+        let end = text[mark.start..to].find('\n').map_or(to, |found| mark.start + found);
+        let cut_before = start == from && from > 0 && !text[..from].ends_with('\n');
+        let cut_behind = end == to && to < text.len() && !text[to..].starts_with('\n');
         let first = self.parts.partition_point(|part| part.furthest <= start);
         let past = self.parts.partition_point(|part| part.bytes.start < end);
 
-        let mut shown = Shown { text: String::new(), mark: 0..0, wanted: mark };
+        let before = if cut_before { "…" } else { "" };
+        let mut shown = Shown { text: before.to_owned(), mark: 0..0, wanted: mark };
         let mut at = start;
         for part in self.parts.get(first..past).unwrap_or_default() {
             let (from, to) = (part.bytes.start.max(at), part.bytes.end.min(end));
@@ -84,6 +93,9 @@ impl<'t> Masked<'t> {
             at = to;
         }
         shown.gap(text[at..end].trim_end());
+        if cut_behind {
+            shown.text.push('…');
+        }
         if shown.mark.is_empty() {
             shown.mark = shown.text.len() - shown.text.trim_start().len()..shown.text.len();
         }

@@ -217,3 +217,24 @@ fn shows_a_line_without_what_may_be_secret() {
         assert!(!mask::Masked::new(text, &root).line(at..at + 1).text.contains("hunter2"), "at {at}");
     }
 }
+
+#[test]
+fn shows_a_piece_of_a_line_without_end() {
+    let containers: Vec<String> =
+        (0..2_000).map(|number| format!(r#"{{"name":"c{number}","value":"hunter2"}}"#)).collect();
+    let text = format!(r#"{{"containers":[{}]}}"#, containers.join(","));
+    let root = parse(&text).unwrap().unwrap();
+    let lines = mask::Masked::new(&text, &root);
+    for number in [0, 1_000, 1_999] {
+        let at = text.find(&format!("\"c{number}\"")).unwrap();
+        let line = lines.line(at..at + 3 + number.to_string().len());
+        assert!(line.text.len() < 1_200, "{}", line.text.len());
+        assert_eq!(&line.text[line.mark.clone()], format!("\"c{number}\""));
+        assert!(!line.text.contains("hunter2"));
+        assert_eq!(line.text.starts_with('…'), number > 0, "{}", line.text);
+        assert_eq!(line.text.ends_with('…'), number < 1_999, "{}", line.text);
+    }
+    for at in (0..text.len()).step_by(7) {
+        assert!(!lines.line(at..at + 1).text.contains("hunter"), "at {at}");
+    }
+}

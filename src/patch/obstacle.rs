@@ -1,5 +1,9 @@
 //! Reasons not to inject a migration container: where it could only mislead or hang.
 
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::ops::Deref;
+
 use super::call;
 use super::container::NAME;
 use crate::policy::Settings;
@@ -167,8 +171,9 @@ pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Opti
         let all = spec.containers.iter().enumerate();
         all.filter(|(index, _)| lead.at.init || *index != lead.at.index).map(|(_, container)| container)
     };
+    let mounted = LazyCell::new(|| lead.container.volume_mounts.iter().map(|mount| &*mount.name).collect());
     let known = others().find(|container| is_proxy(&container.image));
-    let found = known.or_else(|| others().find(|container| may_answer(workload, lead, container)));
+    let found = known.or_else(|| others().find(|container| may_answer(workload, lead, container, &mounted)));
     found.map(|container| &*container.name)
 }
 
@@ -188,12 +193,17 @@ const ANSWERING: [&str; 10] = [
 
 /// Whether `other` may be what answers at a visible address within the pod: a database or a proxy, or whatever else
 /// there is where no sidecar could answer either.
-fn may_answer(workload: &Workload<'_>, lead: &Server<'_>, other: &Container<'_>) -> bool {
+fn may_answer<'m>(
+    workload: &Workload<'_>,
+    lead: &Server<'_>,
+    other: &Container<'_>,
+    mounted: &impl Deref<Target = BTreeSet<&'m str>>,
+) -> bool {
     let spec = &workload.template.spec;
     let reachable = match lead.database.local_address() {
         // On the node's network, what answers may be the node's.
         Some(Address::Loopback) => !spec.host_network,
-        Some(Address::Socket) => share_an_empty_dir(workload, lead.container, other),
+        Some(Address::Socket) => shares_an_empty_dir(workload, mounted, other),
         _ => false,
     };
     let repository = other.image.rsplit('/').next().unwrap_or_default();
@@ -202,13 +212,11 @@ fn may_answer(workload: &Workload<'_>, lead: &Server<'_>, other: &Container<'_>)
     reachable && (answers || (!has_sidecar && other.image != lead.container.image))
 }
 
-/// Whether two containers mount the same volume that nothing outside the pod can put a socket into.
-fn share_an_empty_dir(workload: &Workload<'_>, one: &Container<'_>, other: &Container<'_>) -> bool {
-    let volumes = workload.template.spec.volumes.iter();
-    let mut shared = volumes.filter(|volume| matches!(&*volume.source, "" | "emptyDir"));
-    let mounts =
-        |container: &Container<'_>, name: &str| container.volume_mounts.iter().any(|m| &*m.name == name);
-    shared.any(|volume| mounts(one, &volume.name) && mounts(other, &volume.name))
+/// Whether a container mounts one of these volumes, and nothing outside the pod can put a socket into it.
+fn shares_an_empty_dir(workload: &Workload<'_>, mounted: &BTreeSet<&str>, other: &Container<'_>) -> bool {
+    let is_empty_dir =
+        |name: &str| workload.volume(name).is_some_and(|volume| matches!(&*volume.source, "" | "emptyDir"));
+    other.volume_mounts.iter().any(|mount| mounted.contains(&*mount.name) && is_empty_dir(&mount.name))
 }
 
 /// An injector whose work an initContainer of ours would have to wait for in vain.

@@ -1,7 +1,6 @@
 //! Where else a setting could be when the environment shows none, and where Prefect's own SQLite file would be.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::database::Origin;
 use super::reader::Reader;
@@ -59,18 +58,18 @@ fn of(reader: &Reader<'_>, names: &[&str], in_json: bool) -> Option<Origin> {
 fn mounts_settings(reader: &Reader<'_>) -> bool {
     const FILES: [&str; 4] = ["prefect.toml", "pyproject.toml", "profiles.toml", ".env"];
     let working_directory = reader.working_directory();
-    let volumes = &reader.reading.workload.template.spec.volumes;
-    let holding: BTreeSet<&str> = volumes
-        .iter()
-        .filter(|volume| matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image"))
-        .map(|volume| &*volume.name)
-        .collect();
+    let holds_files = |name: &str| {
+        let volume = reader.reading.workload.volume(name);
+        volume.is_some_and(|volume| {
+            matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
+        })
+    };
     reader.reading.container.volume_mounts.iter().any(|mount| {
         let path = mount.mount_path.trim_end_matches('/');
         let file = path.rsplit('/').next().unwrap_or_default();
         FILES.contains(&file)
-            || (holding.contains(&*mount.name)
-                && (path == working_directory.trim_end_matches('/') || is_home(reader, path)))
+            || ((path == working_directory.trim_end_matches('/') || is_home(reader, path))
+                && holds_files(&mount.name))
     })
 }
 

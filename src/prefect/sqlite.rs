@@ -185,7 +185,7 @@ fn backing_of_volume(name: &str, workload: &Workload<'_>) -> Backing {
     if workload.claim_templates.iter().any(|claim| **claim == *name) {
         return Backing::Persistent;
     }
-    match workload.template.spec.volumes.iter().find(|volume| &*volume.name == name) {
+    match workload.volume(name) {
         Some(volume) => backing_of_source(&volume.source),
         None => Backing::Unknown,
     }

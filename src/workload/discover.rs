@@ -5,6 +5,7 @@
 //! stop a Pod from being recreated.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
@@ -140,6 +141,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
             controlled: owners.is_some_and(|owners| owners.iter().any(|owner| owner.controller)),
             terminating: self.terminating,
+            volumes_by_name: OnceCell::new(),
         }))
     }
 }
