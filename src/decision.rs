@@ -93,7 +93,8 @@ fn scale(workload: &Workload<'_>, old: &Workload<'_>, settings: &Settings) -> De
     let own = Own::read(&workload.template.metadata.annotations);
     let mut found = find(workload, &own);
     let stood = find(old, &Own::read(&old.template.metadata.annotations));
-    found.retain(|finding| !stood.iter().any(|old| old.fault() == finding.fault()));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
+    found.retain(|finding| !stood.contains(&finding.fault()));
     for finding in &mut found {
         finding.only_warn(Some("the pod template is as it was"));
     }

@@ -67,9 +67,6 @@ pub fn first(
     if own.opts_out(settings) {
         return Some(Obstacle::OptedOut);
     }
-    if workload.template.spec.containers.iter().any(|container| &*container.name == NAME) {
-        return Some(Obstacle::NameTaken);
-    }
     if !adopted.is_empty() {
         return Some(Obstacle::Adopted);
     }
@@ -78,6 +75,9 @@ pub fn first(
     }
     if !settings.inject {
         return Some(Obstacle::PolicyOff);
+    }
+    if workload.template.spec.containers.iter().any(|container| &*container.name == NAME) {
+        return Some(Obstacle::NameTaken);
     }
     if lead.database.is_throwaway_sqlite() {
         return Some(Obstacle::ThrowawaySqlite);

@@ -27,7 +27,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         };
         report.add(&RULE, place, what, help).about(unknown.key);
     }
-    if let Some(Position::Before(name) | Position::After(name)) = subject.own.position
+    if subject.lead().is_some()
+        && let Some(Position::Before(name) | Position::After(name)) = subject.own.position
         && !subject.workload.template.spec.init_containers().iter().any(|container| &*container.name == name)
     {
         let what = "annotation `prefect-guard.io/position` names an initContainer that is not there";
