@@ -142,17 +142,15 @@ fn judge(door: Door, workload: &Workload<'_>, old: Option<&Workload<'_>>, settin
     };
     let found = run(door, &subject);
     decision.findings = settle(found, &own, settings, &mut decision.exempted);
-    if door == Door::Validate {
-        if decision.denies() {
-            ratchet(&mut decision.findings, old, settings);
-        }
-        finding::fold(&mut decision.findings);
+    if door == Door::Validate && decision.denies() {
+        ratchet(&mut decision.findings, old, settings);
     }
     if door == Door::Mutate && !decision.silent {
         let fixes: Vec<&Fix> = decision.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
         decision.operations = patch::operations(workload, fixes.iter().copied());
         decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
     }
+    finding::fold(&mut decision.findings);
     decision
 }
 

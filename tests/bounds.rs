@@ -11,7 +11,7 @@ use prefect_guard::policy::Policy;
 use prefect_guard::rules::REGISTER;
 use serde_json::{Value, json};
 use support::generate::review;
-use support::{ask, rules_of};
+use support::{ask, patch_of, rules_of};
 
 const URL: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";
 
@@ -139,4 +139,18 @@ fn thousands_of_variables_mounts_and_volumes_around_a_migration_of_ours() {
     let sqlite = json!([{"name": "PREFECT_HOME", "value": "/data/$(X_SERVICE_HOST)"}]);
     object["spec"]["template"]["spec"]["containers"][0]["env"] = sqlite;
     judged(&object);
+}
+
+#[test]
+fn hundreds_of_migrations_to_pin_are_all_pinned_and_few_are_told() {
+    let url = json!([{"name": URL, "value": "postgresql+asyncpg://u@db/d"}]);
+    let command = ["prefect", "server", "database", "upgrade", "-y"];
+    let migrations: Vec<Value> = (0..200)
+        .map(|number| json!({"name": format!("m{number}"), "image": "prefecthq/prefect:3.4.0", "command": command, "env": url}))
+        .collect();
+    let mut object = deployment(&json!({}), &json!([server("s", "postgresql+asyncpg://u@db/d")]));
+    object["spec"]["template"]["spec"]["initContainers"] = json!(migrations);
+    let answer = ask(Door::Mutate, &review(&object, None), &Policy::default());
+    assert_eq!(patch_of(&answer).0.len(), 200);
+    assert_eq!(rules_of(&answer).len(), TOLD + 1);
 }
