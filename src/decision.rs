@@ -2,12 +2,14 @@
 //!
 //! The answer depends on the request and the policy alone: never on other objects, time or replicas of us.
 
+use std::collections::BTreeSet;
+
 use crate::admission::request::{Request, Unreadable};
-use crate::finding::{Finding, Level, Report, Rule, Severity};
+use crate::finding::{self, Finding, Level, Report, Rule, Severity};
 use crate::patch::plan::Before;
 use crate::patch::{self, Fix, Operation};
 use crate::policy::{Mode, Policy, Settings};
-use crate::rules::{self, Subject};
+use crate::rules::{self, Subject, psg110_shared_sqlite as shared_sqlite};
 use crate::secret;
 use crate::workload::annotations::Own;
 use crate::workload::discover::{Located, classify, locate};
@@ -67,13 +69,39 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
         Some(old) => locate(old, found).ok(),
         None => None,
     };
-    if located.terminating || located.template.is_none() || is_unchanged(&located, before.as_ref()) {
+    let unchanged = is_unchanged(&located, before.as_ref());
+    let scaled = door == Door::Validate && before.as_ref().is_some_and(|old| located.runs_otherwise(old));
+    if located.terminating || located.template.is_none() || (unchanged && !scaled) {
         return Ok(Decision::default());
     }
     let kind = || request.kind.kind.0.clone();
     let Some(workload) = located.read(kind())? else { return Ok(Decision::default()) };
     let before = before.and_then(|located| located.read(kind()).ok().flatten());
-    Ok(judge(door, &workload, before.as_ref(), settings))
+    match &before {
+        Some(before) if unchanged => Ok(scale(&workload, before, settings)),
+        _ => Ok(judge(door, &workload, before.as_ref(), settings)),
+    }
+}
+
+/// A change of replicas or strategy alone: never denied, but one database file for several pods is worth a word.
+fn scale(workload: &Workload<'_>, old: &Workload<'_>, settings: &Settings) -> Decision {
+    let find = |workload: &Workload<'_>, own: &Own<'_>| {
+        let mut report = Report::default();
+        shared_sqlite::check(&Subject::examine(workload, settings, own, None), &mut report);
+        report.into_findings()
+    };
+    let own = Own::read(&workload.template.metadata.annotations);
+    let mut found = find(workload, &own);
+    let stood = find(old, &Own::read(&old.template.metadata.annotations));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
+    found.retain(|finding| !stood.contains(&finding.fault()));
+    for finding in &mut found {
+        finding.only_warn(Some("the pod template is as it was"));
+    }
+    let mut decision = Decision { silent: settings.mode == Mode::Audit, ..Decision::default() };
+    decision.findings = settle(found, &own, settings, &mut decision.exempted);
+    finding::fold(&mut decision.findings);
+    decision
 }
 
 /// A Secret that says it holds a database URL.
@@ -122,6 +150,7 @@ fn judge(door: Door, workload: &Workload<'_>, old: Option<&Workload<'_>>, settin
         decision.operations = patch::operations(workload, fixes.iter().copied());
         decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
     }
+    finding::fold(&mut decision.findings);
     decision
 }
 
@@ -176,9 +205,10 @@ fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Sett
     let Some(old) = old else { return };
     let own = Own::read(&old.template.metadata.annotations);
     let stood = run(Door::Validate, &Subject::examine(old, settings, &own, None));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
     for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
         let always = finding.fix.is_some() || finding.rule.id == "PSG203";
-        if !always && stood.iter().any(|old| old.same_fault(finding)) {
+        if !always && stood.contains(&finding.fault()) {
             finding.severity = Severity::Warn;
             finding.note = Some("it stood there before this change".into());
         }

@@ -3,7 +3,9 @@
 //! This is the bottom of the crate: everything may use it, it uses nothing.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use crate::patch::Fix;
 
@@ -70,13 +72,22 @@ impl PartialEq for Rule {
 impl Eq for Rule {}
 
 /// Something taken from a manifest that may be, or hold, a secret: it can be compared, never printed.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Sensitive(String);
+///
+/// Only a digest is kept: one value may be at fault many times over, and may be as long as the manifest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Sensitive([u64; 3]);
 
 impl Sensitive {
-    /// Wraps a value so that no `Debug` or `Display` can show it.
-    pub fn new(value: impl Into<String>) -> Self {
-        Sensitive(value.into())
+    /// The digest of a value.
+    pub fn new(value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        let digest = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(salt);
+            hasher.write(value.as_bytes());
+            hasher.finish()
+        };
+        Sensitive([value.len() as u64, digest(0), digest(1)])
     }
 }
 
@@ -153,13 +164,36 @@ impl Finding {
         }
     }
 
-    /// Whether two findings are of the same fault: rule, container, variable and value.
-    pub fn same_fault(&self, other: &Finding) -> bool {
-        self.rule == other.rule
-            && self.place.container == other.place.container
-            && self.place.variable == other.place.variable
-            && self.evidence == other.evidence
+    /// What makes two findings the same fault: rule, container, variable and value.
+    pub fn fault(&self) -> (&str, Option<&str>, Option<&str>, Sensitive) {
+        (self.rule.id, self.place.container.as_deref(), self.place.variable.as_deref(), self.evidence)
     }
+}
+
+/// The most findings of one rule and severity that are told one by one. Nobody reads more, and an object of a few
+/// hundred kilobytes can hold ten thousand.
+pub const TOLD: usize = 20;
+
+/// Puts one line in place of what goes beyond [`TOLD`]. Severities have to be settled: what is folded away denies
+/// or warns as it did.
+pub fn fold(findings: &mut Vec<Finding>) {
+    let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    for finding in findings.iter() {
+        *counts.entry((finding.rule.id, finding.severity)).or_default() += 1;
+    }
+    let mut told: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    findings.retain_mut(|finding| {
+        let key = (finding.rule.id, finding.severity);
+        let told = told.entry(key).or_default();
+        *told += 1;
+        if *told == TOLD + 1 && counts[&key] > TOLD + 1 {
+            finding.what = format!("and {} more like these", counts[&key] - TOLD);
+            finding.help = "mend those that are named first".to_owned();
+            finding.note = None;
+            finding.place = Place { pointer: std::mem::take(&mut finding.place.pointer), ..Place::default() };
+        }
+        *told <= TOLD + 1
+    });
 }
 
 /// A name as it can stand between backticks.
@@ -179,10 +213,20 @@ pub fn clip(text: &str, limit: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Makes a text fit for one line of a warning: control characters become blanks, and it is cut to `limit` bytes.
+/// Makes a text fit for one line of a warning: what is not printable becomes blanks, and it is cut to `limit` bytes.
 pub fn one_line(text: &str, limit: usize) -> String {
-    let clean: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
-    clip(&clean, limit)
+    clip(&printable(text), limit)
+}
+
+/// The text with a blank for each character that would not show as itself: nothing that somebody wrote may end a
+/// line, move the cursor of a terminal, or turn round what stands beside it.
+pub fn printable(text: &str) -> String {
+    text.chars().map(printable_char).collect()
+}
+
+/// The same for one character.
+pub fn printable_char(c: char) -> char {
+    if is_unprintable(c) { ' ' } else { c }
 }
 
 /// How far two names are apart (Levenshtein), for "did you mean". Names are short: what is longer is cut.
@@ -202,10 +246,15 @@ pub fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Control characters, and the invisible ones that reorder or hide text on a terminal.
+/// Control characters, and the invisible ones that end a line, or reorder or hide text on a terminal: marks of
+/// direction, joiners, tags.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Collects the findings of one object, in the order of the register.
@@ -246,7 +295,7 @@ impl Report {
 
 impl Finding {
     /// Ties the finding to the value at fault, so that the same value in the old object only warns.
-    pub fn about(&mut self, value: impl Into<String>) -> &mut Self {
+    pub fn about(&mut self, value: impl AsRef<str>) -> &mut Self {
         self.evidence = Sensitive::new(value);
         self
     }

@@ -369,3 +369,68 @@ fn the_demo_goes_on_serving_until_it_is_told_to_end() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(ca).exists(), "the folder is gone");
 }
+
+/// What a terminal, or a reader of text, would take for something else than what is written.
+const TRAPS: [char; 8] =
+    ['\u{9b}', '\u{85}', '\u{2028}', '\u{202e}', '\u{61c}', '\u{2066}', '\u{e0041}', '\r'];
+
+#[test]
+fn nothing_of_a_manifest_reaches_a_terminal_but_what_is_printable() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| format!("a{}{name}", TRAPS.iter().collect::<String>());
+    let manifest = serde_json::json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": text("name"), "namespace": text("space")},
+        "spec": {"template": {
+            "metadata": {"annotations": {"prefect-guard.io/container": text("gone")}},
+            "spec": {"containers": [
+                {"name": text("one"), "image": text("image"), "command": ["prefect", "server", "start"]},
+            ]},
+        }},
+    });
+    let path = folder.path().join("a\u{9b}\u{202e}b.json");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    for format in ["text", "github", "json", "sarif"] {
+        let ran = run(&["check", "--as-is", "--format", format, path.to_str().unwrap()]);
+        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        for trap in TRAPS {
+            assert!(!ran.out.contains(trap), "{format}: {trap:?} in {}", ran.out.escape_unicode());
+        }
+        assert!(!ran.out.contains("\\u202e") && !ran.out.contains("\\r"), "{}", ran.out);
+    }
+}
+
+#[test]
+fn an_image_that_holds_a_password_is_not_shown() {
+    let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: p}\nspec:\n  template:\n    spec:\n      \
+                    containers:\n      - {\"name\": s, \"image\": \"u:hunter2-canary@r/p\", command: [prefect, server, start]}\n";
+    let ran = pipe(&["check", "--as-is", "-"], manifest);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("\"image\": [hidden]"), "{}", ran.out);
+}
+
+#[test]
+fn files_that_never_end_or_begin_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo.yaml");
+    Command::new("mkfifo").arg(&fifo).assert().success();
+    let fifo = fifo.to_str().unwrap();
+    for arguments in [
+        &["check", fifo][..],
+        &["check", "/dev/zero"],
+        &["check", "--policy", "/dev/zero", SERVER],
+        &["policy", "check", "/dev/zero"],
+        &["policy", "check", fifo],
+        &["inject", fifo],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}");
+        assert!(format!("{}{}", ran.out, ran.err).contains("is no plain file"), "{}{}", ran.out, ran.err);
+    }
+    // A pipe that somebody else has opened is another thing.
+    let shell = format!("\"$0\" check /dev/stdin < {SERVER} && cat {SERVER} | \"$0\" check /dev/fd/0");
+    let mut command = Command::new("sh");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-c", &shell, env!("CARGO_BIN_EXE_prefect-guard")]);
+    command.assert().success();
+}

@@ -1,7 +1,6 @@
 //! `prefect-guard audit`: the verdicts of the webhook on what runs in a cluster.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use kube::Client;
 use serde_json::Value;
@@ -9,7 +8,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::across::Across;
 use super::cluster::{Scope, block_on};
-use super::judge::{Judge, judge};
+use super::judge::{Judge, Judging, judge};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Unread};
 use crate::cluster::audit::{self, Resource};
@@ -24,17 +23,8 @@ pub struct Args {
     #[command(flatten)]
     scope: Scope,
 
-    /// The policy file to judge by; without it, the built-in policy.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-
-    /// Count warnings as refusals.
-    #[arg(long)]
-    strict: bool,
-
-    /// Judge objects as they stand: a server without a migration is then reported too.
-    #[arg(long)]
-    as_is: bool,
+    #[command(flatten)]
+    judging: Judging,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = AuditFormat::Table)]
@@ -52,8 +42,7 @@ enum AuditFormat {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let policy = super::policy::load(args.policy.as_ref())?;
-    let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
+    let (policy, how) = (args.judging.policy()?, args.judging.how());
     let report = block_on(async {
         let client = args.scope.client().await?;
         examine(&client, args.scope.namespace(), &policy, how).await
@@ -64,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         AuditFormat::Sarif => Format::Sarif,
     };
     report.print(format, false, out)?;
-    Ok(report.outcome(args.strict))
+    Ok(report.outcome(args.judging.strict))
 }
 
 async fn examine(
@@ -101,12 +90,7 @@ fn one(
 ) {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     report.objects += 1;
-    let about = About {
-        number: report.objects,
-        kind: resource.kind.clone(),
-        namespace: text("namespace"),
-        resource: text("name"),
-    };
+    let about = About::new(report.objects, &resource.kind, &text("namespace"), &text("name"));
     match judge(object, policy, how) {
         Ok(verdict) => {
             report.workloads += usize::from(verdict.workload);
@@ -115,13 +99,10 @@ fn one(
             let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
             report.findings.extend(found);
         }
-        Err(error) => report.unread.push(Unread {
-            file: about.to_string(),
-            line: 0,
-            column: 0,
-            what: error.to_string(),
-            help: "look at the object with `kubectl get -o yaml`".to_owned(),
-        }),
+        Err(error) => {
+            let help = "look at the object with `kubectl get -o yaml`";
+            report.unread.push(Unread::new(&about.to_string(), (0, 0), &error.to_string(), help));
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! `prefect-guard check`: the verdicts of the webhook on manifests, without a cluster.
 
+use std::cell::LazyCell;
 use std::io::Write;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::across::Across;
-use super::judge::{Judge, judge, pointer_of};
+use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, note};
+use crate::finding::printable;
 use crate::manifest::files::{self, Input};
-use crate::manifest::{self, Document, Node, Object, mask};
+use crate::manifest::mask::Masked;
+use crate::manifest::{self, Document, Node, Object};
 use crate::policy::Policy;
 
 /// Judges manifests as the webhook would, without a cluster.
@@ -27,17 +29,8 @@ pub struct Args {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
 
-    /// The policy file to judge by; without it, the built-in policy.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-
-    /// Count warnings as refusals.
-    #[arg(long)]
-    strict: bool,
-
-    /// Judge the text as it stands, for clusters without the mutating webhook.
-    #[arg(long)]
-    as_is: bool,
+    #[command(flatten)]
+    judging: Judging,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -53,12 +46,11 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let policy = super::policy::load(args.policy.as_ref())?;
+    let (policy, how) = (args.judging.policy()?, args.judging.how());
     let inputs = files::find(&args.paths)?;
     if inputs.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
-    let how = if args.as_is { Judge::AsWritten } else { Judge::AsApplied };
     let across = Across::new(&policy);
     let mut check =
         Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
@@ -71,7 +63,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let Check { across, mut report, .. } = check;
     report.findings.extend(across.finish());
     report.print(args.format, args.explain, out)?;
-    Ok(report.outcome(args.strict))
+    Ok(report.outcome(args.judging.strict))
 }
 
 struct Check<'a> {
@@ -87,23 +79,21 @@ impl Check<'_> {
         let text = match input.read() {
             Ok(text) => text,
             Err(error) => {
-                let what = format!("{error:#}");
-                let help = "name a readable file of UTF-8 text".to_owned();
-                self.report.unread.push(Unread { file: input.name.clone(), line: 1, column: 1, what, help });
-                return;
+                let help = "name a readable file of UTF-8 text";
+                return self.report.unread.push(Unread::new(
+                    &input.name,
+                    (1, 1),
+                    &format!("{error:#}"),
+                    help,
+                ));
             }
         };
         for document in manifest::read(&text) {
             match &document.content {
                 Ok(_) => self.document(input, &text, &document),
                 Err(error) if is_ours_to_report(input, &text[document.bytes.clone()]) => {
-                    self.report.unread.push(Unread {
-                        file: input.name.clone(),
-                        line: error.line,
-                        column: error.column,
-                        what: error.what.clone(),
-                        help: error.help.clone(),
-                    });
+                    let place = (error.line, error.column);
+                    self.report.unread.push(Unread::new(&input.name, place, &error.what, &error.help));
                 }
                 Err(_) => {}
             }
@@ -111,17 +101,19 @@ impl Check<'_> {
     }
 
     fn document(&mut self, input: &Input, text: &str, document: &Document) {
+        let Ok(Some(root)) = &document.content else { return };
+        let lines = Lines {
+            file: printable(&input.name),
+            first: document.first_line,
+            root,
+            masked: LazyCell::new(|| Masked::new(&text[document.bytes.clone()], root)),
+        };
         for object in document.objects() {
             self.report.objects += 1;
             let namespace = object.namespace().unwrap_or(self.namespace);
             let value = in_namespace(&object, namespace);
-            let about = About {
-                number: self.report.objects,
-                kind: object.kind().to_owned(),
-                namespace: namespace.to_owned(),
-                resource: object.name().to_owned(),
-            };
-            let locate = |pointer: &str| locate(pointer, input, text, document, &object);
+            let about = About::new(self.report.objects, object.kind(), namespace, object.name());
+            let locate = |pointer: &str| Some(lines.locate(pointer, &object));
             match judge(&value, self.policy, self.how) {
                 Ok(verdict) => {
                     self.report.workloads += usize::from(verdict.workload);
@@ -133,15 +125,11 @@ impl Check<'_> {
                     }));
                 }
                 Err(error) => {
-                    let source = locate(&pointer_of(&error.path));
-                    self.report.unread.push(Unread {
-                        file: input.name.clone(),
-                        line: source.as_ref().map_or(document.first_line, |source| source.line),
-                        column: source.as_ref().map_or(1, |source| source.column),
-                        what: format!("{about}: {error}"),
-                        help: "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields"
-                            .to_owned(),
-                    });
+                    let source = lines.locate(&pointer_of(&error.path), &object);
+                    let what = format!("{about}: {error}");
+                    let help = "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields";
+                    let place = (source.line, source.column);
+                    self.report.unread.push(Unread::new(&input.name, place, &what, help));
                 }
             }
         }
@@ -170,29 +158,32 @@ pub(super) fn in_namespace(object: &Object<'_>, namespace: &str) -> Value {
     value
 }
 
-/// Where a pointer into an object leads in its file, with the line to show.
-fn locate(
-    pointer: &str,
-    input: &Input,
-    text: &str,
-    document: &Document,
-    object: &Object<'_>,
-) -> Option<Source> {
-    let root = document.content.as_ref().ok()?.as_ref()?;
-    let text = &text[document.bytes.clone()];
-    let mut place = closest(root, &format!("{}{pointer}", object.pointer));
-    // What the API server takes as `stringData` reaches the webhook as `data`.
-    if let (true, Some(key)) = (object.kind() == "Secret", pointer.strip_prefix("/data/"))
-        && root.at(&format!("{}{pointer}", object.pointer)).is_none()
-    {
-        place = closest(root, &format!("{}/stringData/{key}", object.pointer));
+/// The lines of one document of a file, to find places in.
+struct Lines<'d, F> {
+    file: String,
+    first: usize,
+    root: &'d Node,
+    /// Most documents have nothing to show.
+    masked: LazyCell<Masked<'d>, F>,
+}
+
+impl<'d, F: FnOnce() -> Masked<'d>> Lines<'d, F> {
+    /// Where a pointer into an object leads, with the line to show.
+    fn locate(&self, pointer: &str, object: &Object<'_>) -> Source {
+        let mut place = closest(self.root, &format!("{}{pointer}", object.pointer));
+        // What the API server takes as `stringData` reaches the webhook as `data`.
+        if let (true, Some(key)) = (object.kind() == "Secret", pointer.strip_prefix("/data/"))
+            && self.root.at(&format!("{}{pointer}", object.pointer)).is_none()
+        {
+            place = closest(self.root, &format!("{}/stringData/{key}", object.pointer));
+        }
+        Source {
+            file: self.file.clone(),
+            line: place.line + self.first - 1,
+            column: place.column,
+            shown: (!place.bytes.is_empty()).then(|| self.masked.line(place.bytes.clone())),
+        }
     }
-    Some(Source {
-        file: input.name.clone(),
-        line: place.line + document.first_line - 1,
-        column: place.column,
-        shown: (!place.bytes.is_empty()).then(|| mask::line(text, root, place.bytes.clone())),
-    })
 }
 
 /// The place to show for a pointer: the value where it is written out, else its name, else its key.

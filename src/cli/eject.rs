@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use kube::Client;
 
 use super::cluster::{Scope, block_on};
+use super::policy::PolicyFile;
 use super::progress::Progress;
 use super::{Outcome, note};
 use crate::cluster::audit::{self, Resource};
@@ -19,15 +19,14 @@ use crate::policy::Policy;
 ///
 /// Without `--yes` it only says what it would do. The pods of what is changed roll over. The webhooks must be gone
 /// first (`helm uninstall`) or leave the namespace alone (its label `prefect-guard.io/enabled=false`): they would put
-/// the container back.
+/// the container back. The policy counts for the kinds it names beside Deployments and StatefulSets.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     scope: Scope,
 
-    /// The policy file, for the kinds it names beside Deployments and StatefulSets.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyFile,
 
     /// Do it. Without this nothing is changed.
     #[arg(long)]
@@ -35,7 +34,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let policy = super::policy::load(args.policy.as_ref())?;
+    let policy = args.policy.load()?;
     block_on(async {
         let client = args.scope.client().await?;
         carry_out(&client, args.scope.namespace(), &policy, args.yes, out).await

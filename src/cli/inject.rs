@@ -1,13 +1,14 @@
 //! `prefect-guard inject`: the mutation of the webhook on manifests, without a cluster.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use super::check::in_namespace;
 use super::judge::ask;
+use super::policy::PolicyFile;
 use super::{Outcome, note};
 use crate::decision::Door;
 use crate::manifest::edit::{self, Change};
@@ -36,9 +37,8 @@ pub struct Args {
     #[arg(short, long, value_enum, conflicts_with = "in_place")]
     output: Option<Output>,
 
-    /// The policy file to go by; without it, the built-in policy.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyFile,
 
     /// The namespace of objects that name none, for the policy's overrides.
     #[arg(short, long, value_name = "NAME", default_value = "default")]
@@ -54,7 +54,7 @@ enum Output {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let policy = super::policy::load(args.policy.as_ref())?;
+    let policy = args.policy.load()?;
     let inputs = files::find(&args.paths)?;
     if args.in_place && inputs.iter().any(|input| input.path.is_none()) {
         anyhow::bail!("the standard input cannot be changed in place; leave `--in-place` away");

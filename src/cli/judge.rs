@@ -2,11 +2,38 @@
 
 use serde_json::Value;
 
+use super::policy::PolicyFile;
 use crate::admission::{Request, Unreadable};
 use crate::decision::{Decision, Door, decide};
-use crate::finding::{Finding, Severity};
+use crate::finding::{self, Finding, Severity};
 use crate::patch::{self, Fix};
 use crate::policy::Policy;
+
+/// How objects are judged: what `check` and `audit` have in common on the command line.
+#[derive(Debug, clap::Args)]
+pub(super) struct Judging {
+    #[command(flatten)]
+    policy: PolicyFile,
+
+    /// Count warnings as refusals.
+    #[arg(long)]
+    pub(super) strict: bool,
+
+    /// Judge objects as they stand, for clusters without the mutating webhook: a server without a migration is then
+    /// reported too.
+    #[arg(long)]
+    as_is: bool,
+}
+
+impl Judging {
+    pub(super) fn policy(&self) -> anyhow::Result<Policy> {
+        self.policy.load()
+    }
+
+    pub(super) fn how(&self) -> Judge {
+        if self.as_is { Judge::AsWritten } else { Judge::AsApplied }
+    }
+}
 
 /// Whether the mutating webhook is taken to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +78,7 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
+    finding::fold(&mut findings);
     if how == Judge::AsWritten {
         // Where the mutating webhook does not run, "apply again" would lead nowhere.
         for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{Outcome, note};
+use crate::manifest::files;
 use crate::policy::Policy;
 
 /// Checks a policy file, or prints its JSON Schema.
@@ -40,10 +41,24 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// The policy to judge by, as every command takes it.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicyFile {
+    /// The policy file; without it, the built-in policy.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyFile {
+    pub(super) fn load(&self) -> anyhow::Result<Policy> {
+        load(self.policy.as_ref())
+    }
+}
+
 /// The policy in a file, or the built-in one. The error names the file and the line.
 pub(super) fn load(file: Option<&PathBuf>) -> anyhow::Result<Policy> {
     let Some(file) = file else { return Ok(Policy::default()) };
-    let text = std::fs::read_to_string(file)
+    let text = files::read(file, &file.display().to_string())
         .with_context(|| format!("cannot read the policy `{}`", file.display()))?;
     Policy::from_yaml(&text).with_context(|| format!("cannot use the policy `{}`", file.display()))
 }

@@ -26,22 +26,38 @@ pub struct Input {
 impl Input {
     /// Its text. The error says what to do and holds nothing of the text.
     pub fn read(&self) -> Result<String> {
-        let mut bytes = Vec::new();
         match &self.path {
-            Some(path) => {
-                let file =
-                    std::fs::File::open(path).with_context(|| format!("cannot open `{}`", self.name))?;
-                file.take(LARGEST + 1).read_to_end(&mut bytes)
-            }
-            None => std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes),
+            Some(path) => read(path, &self.name),
+            None => read_all(std::io::stdin().lock(), &self.name),
         }
-        .with_context(|| format!("cannot read `{}`", self.name))?;
-        if bytes.len() as u64 > LARGEST {
-            bail!("`{}` is larger than {} MiB; split it", self.name, LARGEST / 1024 / 1024);
-        }
-        String::from_utf8(bytes)
-            .map_err(|_| anyhow::anyhow!("`{}` is not UTF-8 text; save it as UTF-8", self.name))
     }
+}
+
+/// The text of a file. What is no plain file may never end, or never begin; refused before it is opened.
+///
+/// # Errors
+/// What is wrong with the file, and what to do; nothing of the text.
+pub fn read(path: &Path, name: &str) -> Result<String> {
+    let opening = || format!("cannot open `{name}`");
+    let kind = std::fs::metadata(path).with_context(opening)?;
+    if kind.is_dir() {
+        bail!("`{name}` is a directory; name a file");
+    }
+    // `<(…)` and `/dev/stdin` are pipes that somebody has opened already.
+    let is_open = ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"].iter().any(|open| path.starts_with(open));
+    if !kind.is_file() && !is_open {
+        bail!("`{name}` is no plain file; name one, or `-` for the standard input");
+    }
+    read_all(std::fs::File::open(path).with_context(opening)?, name)
+}
+
+fn read_all(source: impl Read, name: &str) -> Result<String> {
+    let mut bytes = Vec::new();
+    source.take(LARGEST + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read `{name}`"))?;
+    if bytes.len() as u64 > LARGEST {
+        bail!("`{name}` is larger than {} MiB; split it", LARGEST / 1024 / 1024);
+    }
+    String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("`{name}` is not UTF-8 text; save it as UTF-8"))
 }
 
 /// The inputs that the arguments name, directories walked in the order of their names, each file once.

@@ -182,13 +182,14 @@ fn bombs_are_refused_quickly_and_errors_show_no_values() {
 
 #[test]
 fn shows_a_line_without_what_may_be_secret() {
-    let text = "spec:\n  containers:\n  - name: api # hunter2\n    env:\n    - name: URL\n      value: hunter2 more\n    - {name: B, value: \"hunter2\", x: 'hunter2'}\n    args: [hunter2, -y]\n    command:\n    - hunter2\n    image: \"repo/prefect:1\"\n    note: |\n      hunter2\n    multi: hunter2\n      hunter2\n";
+    let first = "spec:\n  containers:\n  - name: api # hunter2\n    env:\n    - name: URL\n      value: hunter2 more\n    - {name: B, value: \"hunter2\", x: 'hunter2'}\n    args: [hunter2, -y]\n    command:\n    - hunter2\n    image: \"repo/prefect:1\"\n    note: |\n      hunter2\n    multi: hunter2\n      hunter2\n";
+    let text = first;
     let root = parse(text).unwrap().unwrap();
     let shown = |pointer: &str| {
         let (steps, found) = root.walk(pointer);
         assert!(found);
         let bytes = steps.last().unwrap().node.place.bytes.clone();
-        let line = mask::line(text, &root, bytes);
+        let line = mask::Masked::new(text, &root).line(bytes);
         let mark = line.text[line.mark.clone()].to_owned();
         (line.text, mark)
     };
@@ -203,8 +204,37 @@ fn shows_a_line_without_what_may_be_secret() {
     assert_eq!(shown("/spec/containers/0/image").1, "\"repo/prefect:1\"");
     assert_eq!(shown("/spec/containers/0/note"), pair("      [hidden]", "[hidden]"));
     assert_eq!(shown("/spec/containers/0/multi"), pair("    multi: [hidden]", "[hidden]"));
+    // An image that is none may hold a password; nothing of a name reaches the terminal but what is printable.
+    let text = "image: \"u:hunter2@r/p\"\nname: \"a\u{202e}\u{61c}31mb\"\n";
+    let root = parse(text).unwrap().unwrap();
+    let lines = mask::Masked::new(text, &root);
+    assert_eq!(lines.line(0..5).text, "image: [hidden]");
+    assert_eq!(lines.line(23..27).text, "name: \"a  31mb\"");
+    let text = first;
+    let root = parse(text).unwrap().unwrap();
     // However a place is given, no line shows a value.
     for at in 0..text.len() {
-        assert!(!mask::line(text, &root, at..at + 1).text.contains("hunter2"), "at {at}");
+        assert!(!mask::Masked::new(text, &root).line(at..at + 1).text.contains("hunter2"), "at {at}");
+    }
+}
+
+#[test]
+fn shows_a_piece_of_a_line_without_end() {
+    let containers: Vec<String> =
+        (0..2_000).map(|number| format!(r#"{{"name":"c{number}","value":"hunter2"}}"#)).collect();
+    let text = format!(r#"{{"containers":[{}]}}"#, containers.join(","));
+    let root = parse(&text).unwrap().unwrap();
+    let lines = mask::Masked::new(&text, &root);
+    for number in [0, 1_000, 1_999] {
+        let at = text.find(&format!("\"c{number}\"")).unwrap();
+        let line = lines.line(at..at + 3 + number.to_string().len());
+        assert!(line.text.len() < 1_200, "{}", line.text.len());
+        assert_eq!(&line.text[line.mark.clone()], format!("\"c{number}\""));
+        assert!(!line.text.contains("hunter2"));
+        assert_eq!(line.text.starts_with('…'), number > 0, "{}", line.text);
+        assert_eq!(line.text.ends_with('…'), number < 1_999, "{}", line.text);
+    }
+    for at in (0..text.len()).step_by(7) {
+        assert!(!lines.line(at..at + 1).text.contains("hunter"), "at {at}");
     }
 }

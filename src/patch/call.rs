@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::script;
 use crate::policy::{OnNewerSchema, Serialize};
 use crate::rules::Server;
 use crate::workload::command::{Position, Program};
@@ -41,14 +42,15 @@ impl std::fmt::Debug for CommandLine<'_> {
 
 /// How the migration of `server` is called.
 pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine<'a> {
-    let call = server.invocation.server();
-    let orion = call.is_some_and(|call| call.orion);
-    let position = call.and_then(|call| call.position);
+    let orion = server.invocation.server().is_some_and(|call| call.orion);
+    let position = position(server);
     let python = match serialize {
         Serialize::Never => None,
         _ if server.database.is_visibly_sqlite() || orion => None,
-        Serialize::Auto => interpreter(server, position),
-        Serialize::Always => interpreter(server, position).or(Some(Cow::Borrowed("python"))),
+        Serialize::Auto => beside(server, position).or_else(|| interpreter(server, position)),
+        Serialize::Always => beside(server, position)
+            .or_else(|| interpreter(server, position))
+            .or(Some(Cow::Borrowed("python"))),
     };
     let locked = python.is_some();
     let script = python.map(|python| {
@@ -61,6 +63,55 @@ pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSc
         None => from_scratch(server, script, tail),
     };
     CommandLine { command, args, locked }
+}
+
+/// Programs that start what they are given again whenever it ends, or a file changes: a migration under one of them
+/// would never be done.
+const RESTARTERS: [&str; 13] = [
+    "watchmedo",
+    "watchexec",
+    "watchfiles",
+    "watchman-make",
+    "watch",
+    "nodemon",
+    "entr",
+    "reflex",
+    "hupper",
+    "jurigged",
+    "supervise",
+    "pm2-runtime",
+    "forever",
+];
+
+/// Where the server's call stands in the container's own argv, if the migration can stand there too.
+pub(super) fn position(server: &Server<'_>) -> Option<Position> {
+    let position = server.invocation.server()?.position?;
+    let container = server.container;
+    let before = container.command.iter().chain(&container.args).take(position.program);
+    let name = |token: &str| token.rsplit('/').next().map(str::to_owned);
+    let mut names = before.filter_map(|token| name(token));
+    (!names.any(|name| RESTARTERS.contains(&name.as_str()))).then_some(position)
+}
+
+/// Whether the migration can call Prefect at all: a script may set up the only place where it is found.
+pub(super) fn is_known(server: &Server<'_>) -> bool {
+    position(server).is_some()
+        || is_official(&server.container.image)
+        || script::program(server.container) != script::Program::Unknown
+}
+
+/// The Python beside a `prefect` that a script names by its path.
+fn beside(server: &Server<'_>, position: Option<Position>) -> Option<Word<'static>> {
+    match script::program(server.container) {
+        script::Program::Words(words) if position.is_none() => match words.as_slice() {
+            [prefect] => {
+                prefect.strip_suffix("/bin/prefect").map(|venv| Cow::Owned(format!("{venv}/bin/python")))
+            }
+            [python, ..] => Some(Cow::Owned(python.clone())),
+            [] => None,
+        },
+        _ => None,
+    }
 }
 
 /// Puts the upgrade where the server's call stands in its argv; the split into command and args stays.
@@ -108,7 +159,11 @@ fn from_scratch<'a>(
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
-    let call: Vec<Word<'a>> = std::iter::once(Cow::Borrowed("prefect")).chain(tail).collect();
+    let program: Vec<Word<'a>> = match script::program(container) {
+        script::Program::Words(words) => words.into_iter().map(Cow::Owned).collect(),
+        script::Program::OnPath | script::Program::Unknown => vec![Cow::Borrowed("prefect")],
+    };
+    let call: Vec<Word<'a>> = program.into_iter().chain(tail).collect();
     let keeps_entrypoint =
         container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
     match (keeps_entrypoint, script) {

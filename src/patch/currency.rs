@@ -3,6 +3,9 @@
 //! What the API server defaulted, and fields or variables that another webhook added to our container, are no
 //! difference and are left alone; so re-applying a manifest yields no patch, and no other mutator is fought.
 
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+
 use super::call::{CommandLine, SCRIPT};
 use crate::workload::verbatim::{Verbatim, entries};
 use crate::workload::view::{EnvVar, VolumeMount};
@@ -104,24 +107,26 @@ impl Wanted<'_> {
                 None => return false,
             }
         }
-        let among = |list: &[(&EnvVar<'_>, &str)], (variable, text): (&EnvVar<'_>, &str)| {
-            list.iter().any(|(_, other)| *other == text)
-                || list.iter().any(|(other, raw)| other.name == variable.name && same_json(raw, text))
-        };
-        found.into_iter().all(|entry| {
-            let name = &*entry.0.name;
+        let wanted_texts: Vec<&str> = wanted.iter().map(|(_, text)| *text).collect();
+        let before_texts: Vec<&str> = before.iter().map(|(_, text)| *text).collect();
+        let (wanted, before) = (Entries::new(&wanted_texts), Entries::new(&before_texts));
+        let redirecting = LazyCell::new(|| self.redirecting());
+        found.into_iter().all(|(variable, text)| {
+            let name = &*variable.name;
             let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
-            among(&wanted, entry) || !(prefect || among(&before, entry) || self.redirects(name))
+            wanted.contain(text) || !(prefect || before.contain(text) || redirecting.contains(name))
         })
     }
 
-    /// Whether another value of this variable would change what the server's variables resolve to.
-    fn redirects(&self, name: &str) -> bool {
-        let reference = format!("$({name})");
-        self.server.read.env.iter().any(|variable| {
-            &*variable.name == name
-                || variable.value.as_deref().is_some_and(|value| value.contains(&reference))
-        })
+    /// The names of variables of which another value would change what the server's variables resolve to.
+    fn redirecting(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        for variable in &self.server.read.env {
+            names.insert(&*variable.name);
+            let value = variable.value.as_deref().unwrap_or_default();
+            names.extend(value.split("$(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)));
+        }
+        names
     }
 
     fn env_from_agrees(&self, ours: Shown<'_>) -> bool {
@@ -132,9 +137,8 @@ impl Wanted<'_> {
     /// Also no mount of a volume that is gone: the API server would refuse the whole object.
     fn mounts_agree(&self, ours: Shown<'_>) -> bool {
         let before = self.before.map(Shown::volume_mounts).unwrap_or_default();
-        let spec = &self.workload.template.spec;
         let exists = |name: &str| {
-            spec.volumes.iter().any(|volume| &*volume.name == name)
+            self.workload.volume(name).is_some()
                 || self.workload.claim_templates.iter().any(|claim| &**claim == name)
         };
         let known = |mount: &VolumeMount<'_>| {
@@ -179,11 +183,34 @@ fn pull_policy_agrees(ours: &Container<'_>, server: &Container<'_>) -> bool {
 
 /// `wanted` within `found` in order, and nothing in `found` that only `before` had.
 fn contains_in_order(found: &[&str], wanted: &[&str], before: &[&str]) -> bool {
-    let among = |list: &[&str], entry: &str| list.iter().any(|other| same_json(other, entry));
     let mut rest = found.iter();
     let contained = wanted.iter().all(|entry| rest.any(|other| same_json(other, entry)));
-    let left_over = found.iter().any(|entry| !among(wanted, entry) && among(before, entry));
-    contained && !left_over
+    let (wanted, before) = (Entries::new(wanted), Entries::new(before));
+    contained && !found.iter().any(|entry| !wanted.contain(entry) && before.contain(entry))
+}
+
+/// Entries of a list, to be asked for by meaning. Both lists may be thousands long.
+struct Entries<'s> {
+    texts: BTreeSet<&'s str>,
+    /// Made only where a text is not there as it is written.
+    meanings: LazyCell<BTreeSet<String>, Box<dyn FnOnce() -> BTreeSet<String> + 's>>,
+}
+
+impl<'s> Entries<'s> {
+    fn new(list: &'s [&'s str]) -> Self {
+        let meanings = || list.iter().map(|text| meaning(text)).collect();
+        Entries { texts: list.iter().copied().collect(), meanings: LazyCell::new(Box::new(meanings)) }
+    }
+
+    fn contain(&self, entry: &str) -> bool {
+        !self.texts.is_empty() && (self.texts.contains(entry) || self.meanings.contains(&meaning(entry)))
+    }
+}
+
+/// The same text for JSON that means the same: keys in order, no white space.
+fn meaning(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json)
+        .map_or_else(|_| json.to_owned(), |value| value.to_string())
 }
 
 /// `{}` is what the API server makes of an absent `resources`.

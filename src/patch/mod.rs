@@ -8,6 +8,7 @@ pub mod container;
 mod currency;
 pub mod obstacle;
 pub mod plan;
+mod script;
 
 use std::fmt;
 

@@ -1,10 +1,19 @@
 //! Reasons not to inject a migration container: where it could only mislead or hang.
 
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::ops::Deref;
+
+use super::call;
+use super::container::NAME;
 use crate::policy::Settings;
+use crate::prefect::asyncpg::Address;
+use crate::prefect::settings::Field;
 use crate::rules::Server;
-use crate::workload::Workload;
 use crate::workload::annotations::Own;
+use crate::workload::env::Environment;
 use crate::workload::view::Annotations;
+use crate::workload::{Container, Workload};
 
 /// Why nothing is injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +32,12 @@ pub enum Obstacle {
     MigratesItself,
     /// SQLite in memory or on no volume: the migrated file would not be the server's.
     ThrowawaySqlite,
-    /// The URL is exported by the server's shell script alone.
-    UrlInScript,
+    /// A setting of the database comes from the server's shell script alone.
+    SettingInScript,
+    /// Prefect is called in an environment that the server's script sets up: no other container can call it so.
+    ProgramInScript,
+    /// An ordinary container has the reserved name.
+    NameTaken,
     /// The database is reached through an ordinary container of the pod, which starts after all initContainers.
     OrdinaryProxy(String),
     /// Something sets up the network or the secrets after our container has run.
@@ -63,15 +76,67 @@ pub fn first(
     if !settings.inject {
         return Some(Obstacle::PolicyOff);
     }
+    if workload.template.spec.containers.iter().any(|container| &*container.name == NAME) {
+        return Some(Obstacle::NameTaken);
+    }
     if lead.database.is_throwaway_sqlite() {
         return Some(Obstacle::ThrowawaySqlite);
     }
-    if lead.database.is_only_in_script() {
-        return Some(Obstacle::UrlInScript);
+    if lead.database.is_only_in_script() || script_sets_database(lead) {
+        return Some(Obstacle::SettingInScript);
+    }
+    if !call::is_known(lead) {
+        return Some(Obstacle::ProgramInScript);
     }
     ordinary_proxy(workload, lead)
         .map(|name| Obstacle::OrdinaryProxy(name.to_owned()))
         .or_else(|| network_hazard(workload).map(Obstacle::NoNetwork))
+}
+
+/// Whether the server's script sets what a migration needs to reach the same database, otherwise than `env` does.
+fn script_sets_database(lead: &Server<'_>) -> bool {
+    if call::position(lead).is_some() {
+        // What a wrapper sets stands in the migration's command line too.
+        return false;
+    }
+    let pod = Environment::new(lead.container, true);
+    let is_new = |name: &str, value: Option<&str>| {
+        pod.get(name).is_none_or(|known| value != Some(&*pod.value(known.index).text))
+    };
+    let exported = lead.invocation.exports_before_main();
+    exported.iter().any(|(name, value)| picks_database(name) && is_new(name, value.as_deref()))
+        || lead.invocation.profile_settings.iter().any(|(name, _)| {
+            picks_database(name) && !pod.variables().any(|known| known.name.eq_ignore_ascii_case(name))
+        })
+}
+
+/// Whether a variable has a say in which database is reached, or in whether it lets one in.
+fn picks_database(name: &str) -> bool {
+    const CONNECT_ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_";
+    let picks = |field: Field| {
+        field.is_component()
+            || matches!(
+                field,
+                Field::Url
+                    | Field::OrionUrl
+                    | Field::ServerJson
+                    | Field::DatabaseJson
+                    | Field::SqlalchemyJson
+                    | Field::ConnectArgsJson
+                    | Field::TlsJson
+                    | Field::SearchPath
+                    | Field::Profile
+                    | Field::ProfilesPath
+            )
+    };
+    Field::named(name).is_some_and(|(field, _)| picks(field))
+        || name.get(..CONNECT_ARGS.len()).is_some_and(|head| head.eq_ignore_ascii_case(CONNECT_ARGS))
+        // What asyncpg reads by itself.
+        || matches!(
+            name,
+            "PGHOST" | "PGPORT" | "PGUSER" | "PGPASSWORD" | "PGPASSFILE" | "PGDATABASE" | "PGSSLMODE" | "PGSSLROOTCERT"
+                | "PGSSLCERT" | "PGSSLKEY" | "PGSSLCRL" | "PGSERVICE" | "PGSERVICEFILE"
+        )
 }
 
 /// Images of proxies to a database, by the last segment of their repository.
@@ -90,22 +155,68 @@ const PROXIES: [&str; 12] = [
     "rds-iam-proxy",
 ];
 
-/// The ordinary container through which the database is reached, if that is how it is reached.
+/// The ordinary container through which the database is reached, if that is how it is reached. Where the address is in
+/// the pod itself, whatever answers there is an ordinary container of it: nothing else of the pod runs by then.
 pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Option<&'w str> {
     if !lead.database.may_be_local() {
         return None;
     }
+    let spec = &workload.template.spec;
     let is_proxy = |image: &str| {
         let name = image.rsplit('/').next().unwrap_or(image);
         let name = name.split(['@', ':']).next().unwrap_or(name);
         PROXIES.contains(&name) || name.contains("pgbouncer")
     };
+    let others = || {
+        let all = spec.containers.iter().enumerate();
+        all.filter(|(index, _)| lead.at.init || *index != lead.at.index).map(|(_, container)| container)
+    };
+    let mounted = LazyCell::new(|| lead.container.volume_mounts.iter().map(|mount| &*mount.name).collect());
+    let known = others().find(|container| is_proxy(&container.image));
+    let found = known.or_else(|| others().find(|container| may_answer(workload, lead, container, &mounted)));
+    found.map(|container| &*container.name)
+}
+
+/// What answers at an address of a pod: databases and proxies of any kind, by the last segment of their repository.
+const ANSWERING: [&str; 10] = [
+    "postgres",
+    "postgresql",
+    "postgis",
+    "timescaledb",
+    "pgvector",
+    "haproxy",
+    "envoy",
+    "nginx",
+    "stunnel",
+    "socat",
+];
+
+/// Whether `other` may be what answers at a visible address within the pod: a database or a proxy, or whatever else
+/// there is where no sidecar could answer either.
+fn may_answer<'m>(
+    workload: &Workload<'_>,
+    lead: &Server<'_>,
+    other: &Container<'_>,
+    mounted: &impl Deref<Target = BTreeSet<&'m str>>,
+) -> bool {
     let spec = &workload.template.spec;
-    let proxy =
-        spec.containers.iter().enumerate().find(|(index, container)| {
-            (lead.at.init || *index != lead.at.index) && is_proxy(&container.image)
-        });
-    proxy.map(|(_, container)| &*container.name)
+    let reachable = match lead.database.local_address() {
+        // On the node's network, what answers may be the node's.
+        Some(Address::Loopback) => !spec.host_network,
+        Some(Address::Socket) => shares_an_empty_dir(workload, mounted, other),
+        _ => false,
+    };
+    let repository = other.image.rsplit('/').next().unwrap_or_default();
+    let answers = ANSWERING.iter().any(|name| repository.split(['@', ':', '-']).next() == Some(name));
+    let has_sidecar = spec.init_containers().iter().any(Container::is_native_sidecar);
+    reachable && (answers || (!has_sidecar && other.image != lead.container.image))
+}
+
+/// Whether a container mounts one of these volumes, and nothing outside the pod can put a socket into it.
+fn shares_an_empty_dir(workload: &Workload<'_>, mounted: &BTreeSet<&str>, other: &Container<'_>) -> bool {
+    let is_empty_dir =
+        |name: &str| workload.volume(name).is_some_and(|volume| matches!(&*volume.source, "" | "emptyDir"));
+    other.volume_mounts.iter().any(|mount| mounted.contains(&*mount.name) && is_empty_dir(&mount.name))
 }
 
 /// An injector whose work an initContainer of ours would have to wait for in vain.

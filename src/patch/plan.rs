@@ -1,5 +1,7 @@
 //! Whether a workload needs our migration container, where it goes, and what stands in the way.
 
+use std::collections::BTreeSet;
+
 use super::Fix;
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
@@ -22,6 +24,8 @@ pub struct Plan<'a> {
     pub call: Option<CommandLine<'a>>,
     /// What would make it right, and why, in words.
     pub fix: Option<(Fix, Difference)>,
+    /// What is wrong with our container and left alone, since a controller owns the object.
+    pub left: Option<Difference>,
 }
 
 /// The object before this change, for telling what is left over from it.
@@ -57,23 +61,25 @@ pub fn make<'a>(
     before: Option<&Before<'_>>,
 ) -> Plan<'a> {
     let ours = position_of_ours(workload);
-    let adopted = adopted(workload);
+    let adopted = adopted(workload, servers);
     let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
         let obstacle = Some(Obstacle::NoServer);
         let fix = ours.filter(|_| workload.class == Class::Server && !workload.controlled).map(remove);
-        return Plan { ours, adopted, obstacle, call: None, fix };
+        return Plan { ours, adopted, obstacle, call: None, fix, left: None };
     };
     let serialize = own.serialize.unwrap_or(settings.serialize);
     let on_newer = own.on_newer_schema.unwrap_or(settings.on_newer_schema);
     let call = call::derive(lead, serialize, on_newer);
     let obstacle = obstacle::first(workload, settings, lead, own, &adopted);
-    let fix = match (&obstacle, ours) {
-        (Some(Obstacle::Controlled), _) => None,
-        (Some(_), Some(index)) => Some(remove(index)),
-        (Some(_), None) => None,
-        (None, _) => mend(workload, servers, own, &call, ours, before),
+    let wanted = || mend(workload, servers, own, &call, ours, before);
+    let (fix, left) = match (&obstacle, ours) {
+        (Some(Obstacle::Controlled), Some(_)) => (None, wanted().map(|(_, difference)| difference)),
+        (Some(Obstacle::Controlled), None) => (None, None),
+        (Some(_), Some(index)) => (Some(remove(index)), None),
+        (Some(_), None) => (None, None),
+        (None, _) => (wanted(), None),
     };
-    Plan { ours, adopted, obstacle, call: Some(call), fix }
+    Plan { ours, adopted, obstacle, call: Some(call), fix, left }
 }
 
 fn remove(index: usize) -> (Fix, Difference) {
@@ -131,8 +137,9 @@ fn place(workload: &Workload<'_>, servers: &[Server<'_>], own: &Own<'_>) -> usiz
         .collect();
     let of = |wanted: &str| others.iter().position(|name| *name == wanted);
     // A server that is itself a native sidecar starts in its turn: the migration has to come before it.
-    let sidecars = servers.iter().filter(|server| server.at.init);
-    let end = sidecars.filter_map(|server| of(&server.container.name)).min().unwrap_or(others.len());
+    let sidecars: BTreeSet<&str> =
+        servers.iter().filter(|server| server.at.init).map(|server| &*server.container.name).collect();
+    let end = others.iter().position(|name| sidecars.contains(name)).unwrap_or(others.len());
     let wished = match &own.position {
         Some(Position::First) => Some(0),
         Some(Position::Before(name)) => of(name),
@@ -146,11 +153,14 @@ fn position_of_ours(workload: &Workload<'_>) -> Option<usize> {
     workload.template.spec.init_containers().iter().position(|container| &*container.name == NAME)
 }
 
-/// InitContainers of the user's that migrate; a native sidecar does not end, so it is none.
-fn adopted(workload: &Workload<'_>) -> Vec<usize> {
+/// InitContainers of the user's that migrate before the first server starts; a native sidecar does not end, so it is
+/// none.
+fn adopted(workload: &Workload<'_>, servers: &[Server<'_>]) -> Vec<usize> {
+    let first = servers.iter().filter(|server| server.at.init).map(|server| server.at.index).min();
     let migrates = |container: &Container<'_>| {
         &*container.name != NAME && !container.is_native_sidecar() && container.invocation().is_migration()
     };
     let containers = workload.template.spec.init_containers().iter().enumerate();
-    containers.filter(|(_, container)| migrates(container)).map(|(index, _)| index).collect()
+    let in_time = containers.take(first.unwrap_or(usize::MAX));
+    in_time.filter(|(_, container)| migrates(container)).map(|(index, _)| index).collect()
 }

@@ -37,8 +37,7 @@ struct File {
     mode: Option<Mode>,
     /// Levels by rule name or id, where they differ from the rule's own.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<RuleName, LevelWord>")]
-    rules: BTreeMap<RuleName, Spanned<LevelWord>>,
+    rules: Rules,
     /// What annotations on a pod template may switch off.
     #[serde(default)]
     exemptions: Exemptions,
@@ -51,7 +50,8 @@ struct File {
     opaque_values: Vec<String>,
     /// Further kinds whose pod template is judged as a Deployment's.
     #[serde(default)]
-    kinds: Vec<KindSetting>,
+    #[schemars(with = "Vec<KindSetting>")]
+    kinds: Vec<Spanned<KindSetting>>,
     /// What differs in some namespaces, by name.
     #[serde(default)]
     namespaces: BTreeMap<String, Override>,
@@ -66,8 +66,7 @@ struct Override {
     mode: Option<Mode>,
     /// Added to the top level's.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<RuleName, LevelWord>")]
-    rules: BTreeMap<RuleName, Spanned<LevelWord>>,
+    rules: Rules,
     /// Key by key instead of the top level's.
     #[serde(default)]
     exemptions: Exemptions,
@@ -140,9 +139,16 @@ fn default_template() -> String {
 fn pointer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     match json_patch::jsonptr::Pointer::parse(&text) {
+        Ok(pointer) if pointer.tokens().any(|token| is_index(token.encoded())) => Err(
+            serde::de::Error::custom("`template` leads through fields only, not through an item of a list"),
+        ),
         Ok(pointer) if !pointer.is_root() => Ok(text),
         _ => Err(serde::de::Error::custom("`template` has to be a JSON pointer such as `/spec/template`")),
     }
+}
+
+fn is_index(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// `deny`, `warn` or `off` (YAML reads a bare `off` as false; that is understood too).
@@ -167,6 +173,63 @@ impl JsonSchema for LevelWord {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"enum": ["deny", "warn", "off", false]})
+    }
+}
+
+/// Levels by rule, in the order written.
+#[derive(Debug, Default)]
+struct Rules(Vec<(RuleName, Spanned<LevelWord>)>);
+
+impl<'de> Deserialize<'de> for Rules {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = Rules;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of rules to levels")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Rules, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Rules(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl JsonSchema for Rules {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Rules".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        BTreeMap::<RuleName, LevelWord>::json_schema(generator)
+    }
+}
+
+impl Rules {
+    /// A rule has a name and an id: given by both, one of the two levels would be lost in silence.
+    fn by_position(&self) -> Result<BTreeMap<usize, Set>, PolicyError> {
+        let mut found: BTreeMap<usize, Set> = BTreeMap::new();
+        for (RuleName(rule), word) in &self.0 {
+            let line = word.referenced.line();
+            let Some(position) = rules::REGISTER.iter().position(|entry| entry.rule == *rule) else {
+                continue;
+            };
+            if let Some(earlier) = found.insert(position, Set { level: word.value.0, line }) {
+                let problem = format!(
+                    "`{}` ({}) is set in line {} already; keep one",
+                    rule.name, rule.id, earlier.line
+                );
+                return Err(PolicyError { line, column: word.referenced.column(), problem });
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -219,29 +282,46 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
     let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| refuse(&error))?;
     let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
     let mut general = Settings::default();
-    settle(&mut general, file.mode, &file.rules, &file.exemptions, &file.migration, file.opaque_values);
+    // The two have the same keys. `serde(flatten)` would join them, at the price of the lines of errors.
+    let File { mode, rules, exemptions, migration, opaque_values, .. } = file;
+    settle(&mut general, Override { mode, rules, exemptions, migration, opaque_values })?;
     let namespaces = file.namespaces.into_iter().map(|(name, own)| {
         let mut settings = general.clone();
-        settle(&mut settings, own.mode, &own.rules, &own.exemptions, &own.migration, own.opaque_values);
-        (name, settings)
+        settle(&mut settings, own)?;
+        Ok((name, settings))
     });
-    Ok(Policy { namespaces: namespaces.collect(), general, kinds: file.kinds })
+    Ok(Policy { namespaces: namespaces.collect::<Result<_, _>>()?, general, kinds: kinds(file.kinds)? })
+}
+
+/// The further kinds, none of which may be ours already, nor be named twice: one of the two would never be looked at.
+fn kinds(written: Vec<Spanned<KindSetting>>) -> Result<Vec<KindSetting>, PolicyError> {
+    let mut kinds: Vec<KindSetting> = Vec::with_capacity(written.len());
+    for Spanned { value, referenced, .. } in written {
+        let own = match (&*value.group, &*value.kind) {
+            ("apps", "Deployment" | "StatefulSet") | ("batch", "Job" | "CronJob") => {
+                "is judged already; take it out"
+            }
+            ("", "Secret") => "has no pod template; a Secret is judged by its label",
+            _ if kinds.iter().any(|known| (&known.group, &known.kind) == (&value.group, &value.kind)) => {
+                "is named twice; keep one"
+            }
+            _ => {
+                kinds.push(value);
+                continue;
+            }
+        };
+        let problem = format!("the kind `{}` {own}", crate::finding::one_line(&value.kind, 60));
+        return Err(PolicyError { line: referenced.line(), column: referenced.column(), problem });
+    }
+    Ok(kinds)
 }
 
 /// Lays what is written over what holds so far.
-fn settle(
-    settings: &mut Settings,
-    mode: Option<Mode>,
-    rules: &BTreeMap<RuleName, Spanned<LevelWord>>,
-    exemptions: &Exemptions,
-    migration: &Migration,
-    opaque_values: Vec<String>,
-) {
+fn settle(settings: &mut Settings, written: Override) -> Result<(), PolicyError> {
+    let Override { mode, rules, exemptions, migration, opaque_values } = written;
     settings.mode = mode.unwrap_or(settings.mode);
-    for (position, entry) in rules::REGISTER.iter().enumerate() {
-        if let Some(word) = rules.get(&RuleName(entry.rule)) {
-            settings.levels[position] = Some(Set { level: word.value.0, line: word.referenced.line() });
-        }
+    for (position, set) in rules.by_position()? {
+        settings.levels[position] = Some(set);
     }
     settings.exemptions_allowed = exemptions.allowed.unwrap_or(settings.exemptions_allowed);
     if let Some(forbidden) = &exemptions.forbidden {
@@ -252,6 +332,7 @@ fn settle(
     settings.on_newer_schema = migration.on_newer_schema.unwrap_or(settings.on_newer_schema);
     settings.adopted = migration.adopted.unwrap_or(settings.adopted);
     settings.opaque_values.extend(opaque_values.into_iter().filter(|prefix| !prefix.is_empty()));
+    Ok(())
 }
 
 /// A parser's error as ours: the position apart from the text.
@@ -306,6 +387,23 @@ mod tests {
         assert!(Policy::from_yaml("kind: Policy\n").is_err());
         assert!(Policy::from_yaml("").is_err());
         assert!(Policy::from_yaml("apiVersion: v1\nkind: ConfigMap\n").is_err());
+    }
+
+    #[test]
+    fn refuses_what_would_be_lost_in_silence() {
+        let twice = "rules:\n  missing-database-url: deny\n  PSG101: \"off\"\n";
+        let text = error(twice);
+        assert!(text.starts_with("policy line 5") && text.contains("is set in line 4 already"), "{text}");
+        let text = error(&format!("namespaces:\n  prod:\n    {}", twice.replace('\n', "\n    ").trim_end()));
+        assert!(text.contains("(PSG101) is set in line 6 already"), "{text}");
+        for kind in ["{group: apps, kind: Deployment}", "{group: batch, kind: Job}"] {
+            let text = error(&format!("kinds:\n  - {kind}\n"));
+            assert!(text.starts_with("policy line 4") && text.contains("is judged already"), "{text}");
+        }
+        assert!(error("kinds: [{group: '', kind: Secret}]\n").contains("has no pod template"));
+        assert!(error("kinds: [{group: a, kind: B}, {group: a, kind: B}]\n").contains("named twice"));
+        let indexed = "kinds: [{group: a, kind: B, template: /spec/sets/0/template}]\n";
+        assert!(error(indexed).contains("not through an item of a list"), "{}", error(indexed));
     }
 
     #[test]

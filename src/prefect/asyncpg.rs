@@ -5,6 +5,8 @@
 //! (`AsyncPostgresConfiguration.engine`). Then `asyncpg.connect` takes what its signature knows and checks the
 //! values (`connect_utils.py`). Read in Prefect 3.8.8, SQLAlchemy 2.1.9, asyncpg 0.32.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::url::{Port, Url, python_int};
@@ -56,16 +58,38 @@ const SESSION_ATTRIBUTES: [&str; 6] =
 /// The options that stop Prefect, each name once, in the order written.
 pub fn refused<'u>(url: &'u Url<'_>, overrides: Overrides) -> Vec<BadOption<'u>> {
     let mut bad: Vec<BadOption<'u>> = Vec::new();
-    for (name, value) in &url.options {
-        if bad.iter().any(|known| known.name == name) || name.contains(HIDDEN) {
+    for Given { name, value, repeated } in each_name(url) {
+        if name.contains(HIDDEN) {
             continue;
         }
-        let repeated = url.option(name).count() > 1;
         if let Some(refusal) = refusal(url, name, value, repeated, overrides) {
             bad.push(BadOption { name, refusal });
         }
     }
     bad
+}
+
+/// An option of a URL by its name: the first value, and whether there are more.
+pub(super) struct Given<'u> {
+    pub(super) name: &'u str,
+    pub(super) value: &'u str,
+    pub(super) repeated: bool,
+}
+
+/// The options of a URL, each name once, in the order written.
+pub(super) fn each_name<'u>(url: &'u Url<'_>) -> Vec<Given<'u>> {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut found: Vec<Given<'u>> = Vec::new();
+    for (name, value) in &url.options {
+        match places.entry(name) {
+            Entry::Occupied(known) => found[*known.get()].repeated = true,
+            Entry::Vacant(new) => {
+                new.insert(found.len());
+                found.push(Given { name, value, repeated: false });
+            }
+        }
+    }
+    found
 }
 
 fn refusal(url: &Url<'_>, name: &str, value: &str, repeated: bool, set: Overrides) -> Option<Refusal> {
@@ -112,7 +136,8 @@ fn refusal(url: &Url<'_>, name: &str, value: &str, repeated: bool, set: Override
     }
 }
 
-fn is_ssl_mode(value: &str) -> bool {
+/// Whether `ssl=` takes this value.
+pub(super) fn is_ssl_mode(value: &str) -> bool {
     SSL_MODES.iter().any(|mode| *mode == value || mode.replace('-', "_") == value)
 }
 

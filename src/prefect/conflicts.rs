@@ -1,10 +1,11 @@
 //! Settings that are good on their own and do not agree, and numbers that only PostgreSQL's driver refuses.
 
+use super::asyncpg::is_ssl_mode;
 use super::database::{Conflict, Fault, Invalid, Target};
 use super::reader::Reader;
 use super::settings::Field;
 use super::template;
-use super::url::{Port, Url};
+use super::url::{Port, Url, python_int};
 use super::values::{float, integer};
 use crate::workload::env::HIDDEN;
 
@@ -55,6 +56,32 @@ impl Reader<'_> {
             || text.contains(&*password.text);
         if !used {
             self.report(index, Fault::Conflict(Conflict::UnusedPassword { url }));
+        }
+    }
+
+    /// Variables of libpq's that asyncpg reads where the URL at `text` leaves something out (`connect_utils.py`). It
+    /// refuses a bad one before it connects.
+    pub(super) fn libpq(&mut self, text: &str) {
+        let Some(url) = Url::parse(text, self.reading.grammar) else { return };
+        let has = |option: &str| url.option(option).next().is_some();
+        let no_port = url.port.is_none() && !has("port") && !has("host");
+        let no_ssl = !has("ssl") && !self.overrides().tls;
+        let is_port =
+            |text: &str| text.is_empty() || python_int(text).is_some_and(|port| (0..=65535).contains(&port));
+        if no_port {
+            self.judge_libpq("PGPORT", Invalid::LibpqPort, is_port);
+        }
+        if no_ssl {
+            // Unlike the port, an empty mode counts.
+            self.judge_libpq("PGSSLMODE", Invalid::LibpqSslMode, is_ssl_mode);
+        }
+    }
+
+    fn judge_libpq(&mut self, name: &str, invalid: Invalid, accepts: impl Fn(&str) -> bool) {
+        let Some(variable) = self.environment().get(name) else { return };
+        let value = self.environment().value(variable.index);
+        if !value.is_partly_hidden() && !self.is_opaque(&value.text) && !accepts(&value.text) {
+            self.report(variable.index, Fault::Invalid(invalid));
         }
     }
 

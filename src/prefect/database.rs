@@ -144,6 +144,8 @@ pub enum Fault {
     UnknownToVersion(Version, &'static str),
     /// The setting can only come from where we do not see.
     Unseen(Origin),
+    /// Where the SQLite file is, or whether that place is kept, is not visible.
+    UnseenFile,
 }
 
 /// Why no setting was found.
@@ -155,6 +157,8 @@ pub enum Missing {
     NearMiss,
     /// Components, but no driver: Prefect ignores them.
     NoDriver,
+    /// A group of settings as JSON says that there is no URL.
+    TakenBack,
 }
 
 /// How two settings disagree. The variable of the problem is the one that loses.
@@ -200,6 +204,10 @@ pub enum Invalid {
     NoConnections,
     /// `DRIVER` says PostgreSQL and a component is not there.
     MissingComponent(&'static str),
+    /// asyncpg reads `PGPORT`, and it is no port.
+    LibpqPort,
+    /// asyncpg reads `PGSSLMODE`, and it is no mode.
+    LibpqSslMode,
     /// The URL asks for a password and there is none.
     NoPassword,
 }
@@ -219,7 +227,9 @@ impl Database {
     /// The manifest itself says SQLite, or leaves Prefect to its default on a volume.
     pub fn is_visibly_sqlite(&self) -> bool {
         match &self.target {
-            Target::Sqlite { chosen, backing, .. } => *chosen || *backing == Backing::Persistent,
+            Target::Sqlite { chosen, backing, .. } => {
+                *chosen || matches!(backing, Backing::Persistent | Backing::Unknown)
+            }
             _ => false,
         }
     }
@@ -243,9 +253,19 @@ impl Database {
         }
     }
 
-    /// The only setting there is comes from the server's own shell script.
+    /// The address, where it is visible and may be in the pod itself.
+    pub fn local_address(&self) -> Option<Address> {
+        match self.target {
+            Target::Postgres(address @ (Address::Loopback | Address::Socket)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A setting that is needed can only come from the server's own shell script.
     pub fn is_only_in_script(&self) -> bool {
+        let unseen = Fault::Unseen(Origin::CommandLine);
         self.origin == Some(Origin::CommandLine)
+            || self.problems.iter().any(|problem| problem.fault == unseen)
     }
 
     /// Where the setting comes from, for the audit log: `literal`, `secret`, `envFrom`….

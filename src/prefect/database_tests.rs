@@ -257,3 +257,121 @@ fn every_fault_of_a_level_has_a_rule() {
     let all = crate::rules::REGISTER.iter().filter(|entry| entry.rule.id.starts_with("PSG1"));
     assert_eq!(all.filter(|entry| entry.rule.default == Level::Deny).count(), 12);
 }
+
+const CLAIM: &str = r#"{"name":"data","persistentVolumeClaim":{"claimName":"c"}}"#;
+const MOUNT: &str = r#""volumeMounts":[{"name":"data","mountPath":"/data"}]"#;
+
+#[test]
+fn a_file_that_cannot_be_seen_is_lost_where_no_volume_keeps_any() {
+    let pod = r#"{"name":"POD","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}"#;
+    let home = r#"{"name":"PREFECT_HOME","value":"/data/$(POD)"}"#;
+    let from = r#"{"name":"PREFECT_HOME","valueFrom":{"configMapKeyRef":{"name":"c","key":"k"}}}"#;
+    let user = r#"{"name":"HOME","valueFrom":{"configMapKeyRef":{"name":"c","key":"k"}}}"#;
+    let url = format!(r#"{{"name":"{SERVER}","value":"sqlite+aiosqlite:////data/$(POD).db"}}"#);
+    let lost = [
+        String::new(),
+        r#"{"name":"data","emptyDir":{}}"#.to_owned(),
+        r#"{"name":"data","gitRepo":{"repository":"r"}}"#.to_owned(),
+    ];
+    for variable in [home, from, user, url.as_str()] {
+        let fields = |mount: &str| format!(r#""env":[{pod},{variable}],{mount}"#);
+        for volume in &lost {
+            let mount = if volume.is_empty() { r#""volumeMounts":[]"# } else { MOUNT };
+            let database = read(&fields(mount), volume);
+            let Target::Sqlite { backing, .. } = database.target else { panic!("{:?}", database.target) };
+            assert_eq!(backing, Backing::None, "{variable} {volume}");
+            let missing = faults(&database).contains(&&Fault::Missing(Missing::Nothing));
+            assert_eq!(missing, variable != url, "{variable} {volume}");
+        }
+        let csi = r#"{"name":"data","csi":{"driver":"d"}}"#;
+        for volume in [CLAIM, csi] {
+            let database = read(&fields(MOUNT), volume);
+            assert_eq!(faults(&database), [&Fault::UnseenFile], "{variable} {volume}");
+        }
+    }
+}
+
+#[test]
+fn a_group_as_json_takes_the_url_back() {
+    let nulls = [
+        ("PREFECT_SERVER_DATABASE", r#"{"connection_url":null}"#),
+        ("PREFECT_SERVER", r#"{"database":{"connection_url":null}}"#),
+    ];
+    for (name, json) in nulls {
+        for url in [SERVER, API] {
+            let database = env(&[(url, GOOD), (name, json)]);
+            assert_eq!(faults(&database), [&Fault::Missing(Missing::TakenBack)], "{name} {url}");
+        }
+        let components = [
+            (name, json),
+            (SERVER, GOOD),
+            ("PREFECT_SERVER_DATABASE_DRIVER", "postgresql+asyncpg"),
+            ("PREFECT_SERVER_DATABASE_HOST", "localhost"),
+            ("PREFECT_SERVER_DATABASE_USER", "u"),
+            ("PREFECT_SERVER_DATABASE_NAME", "d"),
+        ];
+        assert_eq!(env(&components).target, Target::Postgres(Address::Loopback));
+    }
+    // The outer group beats the inner one, and what is not there takes nothing back.
+    let inner = ("PREFECT_SERVER_DATABASE", r#"{"connection_url":null}"#);
+    let outer = ("PREFECT_SERVER", r#"{"database":{"connection_url":"postgresql+asyncpg://u@db/d"}}"#);
+    assert_eq!(env(&[inner, outer]).target, Target::Postgres(Address::Remote));
+    for json in ["null", "{}", r#"{"timeout":NaN}"#, r#"{"timeout":1e999,"echo":true}"#] {
+        let database = env(&[(SERVER, GOOD), ("PREFECT_SERVER_DATABASE", json)]);
+        assert!(is_fine(&database), "{json}: {:?}", faults(&database));
+    }
+    let nothing = env(&[("PREFECT_SERVER_DATABASE", r#"{"timeout":5}"#)]);
+    assert_eq!(faults(&nothing), [&Fault::Missing(Missing::Nothing)]);
+}
+
+#[test]
+fn what_a_script_or_a_file_may_hold_is_not_missed() {
+    let command = r#"["sh","-c",". /vault/secrets/db; exec prefect server start"]"#;
+    let password = format!(
+        r#""env":[{{"name":"{SERVER}","value":"postgresql+asyncpg://u:${{PREFECT_SERVER_DATABASE_PASSWORD}}@h/d"}}]"#
+    );
+    let parts = ["DRIVER", "HOST", "NAME"].map(|part| {
+        let value = if part == "DRIVER" { "postgresql+asyncpg" } else { "x" };
+        format!(r#"{{"name":"PREFECT_SERVER_DATABASE_{part}","value":"{value}"}}"#)
+    });
+    let components = format!(r#""env":[{}]"#, parts.join(","));
+    let unseen = Fault::Unseen(Origin::CommandLine);
+    for fields in [&password, &components] {
+        let database = read_as(command, "prefecthq/prefect:3.8.8", fields, "");
+        assert_eq!(faults(&database), [&unseen], "{fields}");
+        assert!(database.is_only_in_script());
+        let plain = read(fields, "");
+        assert!(matches!(faults(&plain)[..], [Fault::Invalid(_)]), "{fields}");
+        let mounted = format!(r#"{fields},"volumeMounts":[{{"name":"s","mountPath":"/opt/prefect/.env"}}]"#);
+        assert_eq!(faults(&read(&mounted, "")), [&Fault::Unseen(Origin::File)], "{fields}");
+    }
+    let json = r#"{"name":"PREFECT_SERVER_DATABASE","value":"{\"password\":\"x\",\"user\":\"u\"}"}"#;
+    for fields in [&password, &components] {
+        let with_json = fields.replace("]", &format!(",{json}]"));
+        assert!(is_fine(&read(&with_json, "")), "{:?}", faults(&read(&with_json, "")));
+    }
+}
+
+#[test]
+fn what_asyncpg_reads_beside_the_url() {
+    let of = |url: &str, name: &str, value: &str| {
+        let database = env(&[(SERVER, url), (name, value)]);
+        faults(&database).into_iter().any(|fault| matches!(fault, Fault::Invalid(_)))
+    };
+    let plain = "postgresql+asyncpg://u@db/d";
+    for value in ["x", "5432,5433", "5432.0", "99999", "-1", "tcp://10.0.0.1:5432"] {
+        assert!(of(plain, "PGPORT", value), "{value}");
+        assert!(!of("postgresql+asyncpg://u@db:5432/d", "PGPORT", value), "{value}");
+        assert!(!of("postgresql+asyncpg://u@/d?host=db&port=5432", "PGPORT", value), "{value}");
+    }
+    for value in ["5432", "", " 5_432", "0"] {
+        assert!(!of(plain, "PGPORT", value), "{value}");
+    }
+    for value in ["", "bogus", "Require", " require"] {
+        assert!(of(plain, "PGSSLMODE", value), "{value}");
+        assert!(!of("postgresql+asyncpg://u@db/d?ssl=require", "PGSSLMODE", value), "{value}");
+    }
+    assert!(!of(plain, "PGSSLMODE", "verify-full") && !of(plain, "pgport", "x"));
+    let tls = ("PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED", "true");
+    assert!(is_fine(&env(&[(SERVER, plain), ("PGSSLMODE", "x"), tls])));
+}

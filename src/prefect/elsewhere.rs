@@ -16,15 +16,27 @@ const DECIDING: [&str; 4] = [
     "PREFECT_API_DATABASE_DRIVER",
 ];
 
-/// What may hold the setting out of our sight.
+/// What may hold the database out of our sight.
 pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
+    let in_json = reader.json_may_hold("connection_url") || reader.json_may_hold("driver");
+    of(reader, &DECIDING, in_json)
+}
+
+/// What may hold one part of the database out of our sight, such as `password`.
+pub(super) fn origin_of(reader: &Reader<'_>, part: &str) -> Option<Origin> {
+    let names = ["PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"]
+        .map(|prefix| format!("{prefix}{}", part.to_ascii_uppercase()));
+    of(reader, &names.each_ref().map(String::as_str), reader.json_may_hold(part))
+}
+
+fn of(reader: &Reader<'_>, names: &[&str], in_json: bool) -> Option<Origin> {
     let environment = reader.environment();
     let invocation = reader.reading.invocation;
     let is_set = |field| reader.settings.get(field).is_some();
-    if DECIDING.iter().any(|name| environment.env_from_may_define_in_any_case(name)) {
+    if names.iter().any(|name| environment.env_from_may_define_in_any_case(name)) {
         return Some(Origin::EnvFrom);
     }
-    if is_set(Field::ServerJson) || is_set(Field::DatabaseJson) {
+    if in_json {
         return Some(Origin::Other);
     }
     if invocation.opaque_exports || invocation.unreadable {
@@ -46,16 +58,18 @@ pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
 fn mounts_settings(reader: &Reader<'_>) -> bool {
     const FILES: [&str; 4] = ["prefect.toml", "pyproject.toml", "profiles.toml", ".env"];
     let working_directory = reader.working_directory();
-    let spec = &reader.reading.workload.template.spec;
+    let holds_files = |name: &str| {
+        let volume = reader.reading.workload.volume(name);
+        volume.is_some_and(|volume| {
+            matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
+        })
+    };
     reader.reading.container.volume_mounts.iter().any(|mount| {
         let path = mount.mount_path.trim_end_matches('/');
         let file = path.rsplit('/').next().unwrap_or_default();
-        let source = spec.volumes.iter().find(|volume| volume.name == mount.name);
-        let holds_files = source.is_some_and(|volume| {
-            matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
-        });
         FILES.contains(&file)
-            || (holds_files && (path == working_directory.trim_end_matches('/') || is_home(reader, path)))
+            || ((path == working_directory.trim_end_matches('/') || is_home(reader, path))
+                && holds_files(&mount.name))
     })
 }
 

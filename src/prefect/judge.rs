@@ -1,6 +1,6 @@
 //! What Prefect would do with one database URL.
 
-use super::asyncpg::{self, Address, BadAddress, Overrides, Refusal};
+use super::asyncpg::{self, Address, BadAddress, BadOption, Overrides, Refusal};
 use super::placeholder::{self, Part, Placeholder};
 use super::sqlite;
 use super::url::{Grammar, Port, Url, is_python_space};
@@ -30,6 +30,8 @@ pub enum UrlFault {
         /// Why.
         refusal: Refusal,
     },
+    /// So many more options are refused, beyond those that are named.
+    MoreOptions(usize),
     /// A password stands in it.
     Password,
     /// Parts are missing and asyncpg will guess them.
@@ -209,9 +211,7 @@ fn postgres(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> A
             _ => {}
         }
     }
-    for bad in asyncpg::refused(url, around.overrides) {
-        faults.push(UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal });
-    }
+    refuse_options(url, &asyncpg::refused(url, around.overrides), faults);
     let implicit = implicit(url, around.environment);
     if implicit != Implicit::default() && filled_in && address.is_ok() {
         faults.push(UrlFault::Implicit(implicit));
@@ -277,14 +277,25 @@ fn sqlite(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> Aim
         faults.push(UrlFault::Malformed(Malformed::SqliteSlashes));
         return Aim::Broken;
     }
-    for bad in sqlite::refused(url) {
-        faults.push(UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal });
-    }
+    refuse_options(url, &sqlite::refused(url), faults);
     let padded = |text: &str| text.starts_with(is_python_space) || text.ends_with(is_python_space);
     if url.database.as_deref().is_some_and(padded) {
         faults.push(UrlFault::Malformed(Malformed::Space));
     }
     Aim::Sqlite(sqlite::place(url, around.working_directory))
+}
+
+/// The most options of one URL that are named. A URL that was cut in the wrong place may have thousands.
+const NAMED_OPTIONS: usize = 12;
+
+fn refuse_options(url: &Url<'_>, refused: &[BadOption<'_>], faults: &mut Vec<UrlFault>) {
+    let named = refused.iter().take(NAMED_OPTIONS);
+    faults.extend(
+        named.map(|bad| UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal }),
+    );
+    if refused.len() > NAMED_OPTIONS {
+        faults.push(UrlFault::MoreOptions(refused.len() - NAMED_OPTIONS));
+    }
 }
 
 /// The first placeholder among the parts of a URL.
@@ -367,6 +378,7 @@ fn wrong_name(url: &Url<'_>) -> UrlFault {
         .iter()
         .filter_map(|(option, _)| safe_option_name(url, option))
         .filter(|_| postgres)
+        .take(NAMED_OPTIONS)
         .collect();
     UrlFault::Driver(Driver { written, wanted, why, options })
 }

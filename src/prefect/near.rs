@@ -38,7 +38,7 @@ fn score(name: &str, wanted: &str) -> Option<usize> {
     let about_database = ["DATABASE", "CONNECTION", "POSTGRES", "DBURL", "DBCONN", "SQLALCHEMY"];
     let is_url = ["URL", "URI", "CONNECTION", "DSN", "CONNSTR"].iter().any(|word| name.contains(word));
     let prefect = name.contains("PREFECT") || name.contains("PERFECT") || name.contains("PREFCT");
-    let close = name.len() <= 80 && distance(&name, wanted) <= 4;
+    let close = name.len().abs_diff(wanted.len()) <= 4 && distance(&name, wanted) <= 4;
     let meant = is_url && about_database.iter().any(|word| name.contains(word));
     // A bare DATABASE_URL is what other frameworks read.
     (close

@@ -1,6 +1,7 @@
 //! Walks through an environment as Prefect's settings do, and notes what is wrong on the way.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::asyncpg::Overrides;
 use super::database::{Fault, Invalid, Missing, Origin, Problem, Reading, Target};
@@ -21,6 +22,8 @@ pub(super) struct Reader<'r> {
     pub(super) settings: Settings,
     pub(super) problems: Vec<Problem>,
     version: Option<Version>,
+    /// The group of settings as JSON that says there is no URL, where one is given all the same.
+    taken_back: Option<usize>,
 }
 
 impl<'r> Reader<'r> {
@@ -41,7 +44,7 @@ impl<'r> Reader<'r> {
         if !orion_call && !version.is_some_and(|version| version.is_before(2, 14, 0)) {
             settings.forget(Field::OrionUrl);
         }
-        Reader { reading, settings, problems, version }
+        Reader { reading, settings, problems, version, taken_back: None }
     }
 
     pub(super) fn environment(&self) -> &'r Environment<'r> {
@@ -67,7 +70,7 @@ impl<'r> Reader<'r> {
         let set: Vec<(Field, usize)> = self.settings.all().collect();
         for (field, index) in set {
             let value = self.environment().value(index);
-            for name in &value.undefined {
+            for name in distinct(&value.undefined) {
                 let shown = template::is_safe_name(self.environment(), name).then(|| name.clone());
                 self.report(index, Fault::Undefined(shown));
             }
@@ -85,8 +88,15 @@ impl<'r> Reader<'r> {
 
     /// Where Prefect would go.
     pub(super) fn target(&mut self) -> (Target, Option<Origin>) {
-        if let Some((index, text)) = self.json_url() {
-            return self.url(index, &text);
+        match self.json_url() {
+            Some((index, Some(text))) => return self.url(index, &text),
+            Some((index, None)) => {
+                let given = self.settings.get(Field::Url).or(self.settings.get(Field::OrionUrl));
+                self.taken_back = given.map(|_| index);
+                self.settings.forget(Field::Url);
+                self.settings.forget(Field::OrionUrl);
+            }
+            None => {}
         }
         let orion = self.settings.get(Field::OrionUrl);
         if let Some(index) = self.settings.get(Field::Url).or(orion) {
@@ -99,16 +109,32 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// `PREFECT_SERVER_DATABASE={"connection_url": …}` beats everything else.
-    fn json_url(&self) -> Option<(usize, Cow<'r, str>)> {
+    /// `PREFECT_SERVER_DATABASE={"connection_url": …}` beats everything else; with `null` there is no URL at all.
+    fn json_url(&self) -> Option<(usize, Option<Cow<'r, str>>)> {
+        let (index, value) = self.in_json("connection_url")?;
+        match value {
+            serde_json::Value::Null => Some((index, None)),
+            value => Some((index, Some(Cow::Owned(value.as_str()?.to_owned())))),
+        }
+    }
+
+    /// What a group given as JSON says of `key`, a setting of the database.
+    pub(super) fn in_json(&self, key: &str) -> Option<(usize, serde_json::Value)> {
         let read = |field: Field, path: &str| {
             let index = self.settings.get(field)?;
-            let value = self.environment().value(index);
-            let json: serde_json::Value = serde_json::from_str(&value.text).ok()?;
-            Some((index, Cow::Owned(json.pointer(path)?.as_str()?.to_owned())))
+            let json = super::values::json(&self.environment().value(index).text)?;
+            Some((index, json.pointer(path)?.clone()))
         };
-        read(Field::ServerJson, "/database/connection_url")
-            .or_else(|| read(Field::DatabaseJson, "/connection_url"))
+        read(Field::ServerJson, &format!("/database/{key}"))
+            .or_else(|| read(Field::DatabaseJson, &format!("/{key}")))
+    }
+
+    /// Whether a group given as JSON holds `key`, or may hold it out of our sight.
+    pub(super) fn json_may_hold(&self, key: &str) -> bool {
+        let hides = |field| self.value(field).is_some_and(|value| value.is_partly_hidden());
+        hides(Field::ServerJson)
+            || hides(Field::DatabaseJson)
+            || self.in_json(key).is_some_and(|(_, value)| !value.is_null())
     }
 
     fn given_url(&mut self, index: usize) -> (Target, Option<Origin>) {
@@ -146,7 +172,10 @@ impl<'r> Reader<'r> {
     pub(super) fn url(&mut self, index: usize, text: &str) -> (Target, Option<Origin>) {
         let origin = self.environment().at(index).map(|variable| Origin::of(variable.source));
         let text = match template::fill_password(self, text) {
-            Ok(text) => text,
+            Ok((text, unseen)) => {
+                self.not_seen(index, unseen);
+                text
+            }
             Err(invalid) => {
                 self.report(index, Fault::Invalid(invalid));
                 return (Target::Broken, origin);
@@ -172,11 +201,17 @@ impl<'r> Reader<'r> {
             }
         }
         let target = match aim {
-            Aim::Postgres(address) => Target::Postgres(address),
+            Aim::Postgres(address) => {
+                self.libpq(&text);
+                Target::Postgres(address)
+            }
             Aim::Sqlite(place) => self.sqlite(place, true),
             Aim::NotVisible => Target::NotVisible,
             Aim::Broken => Target::Broken,
         };
+        if matches!(target, Target::Sqlite { backing: Backing::Unknown, .. }) {
+            self.report(index, Fault::UnseenFile);
+        }
         (target, origin)
     }
 
@@ -190,7 +225,7 @@ impl<'r> Reader<'r> {
         let backing = match &place {
             Place::File(path) => self.backing(path),
             Place::Memory => Backing::None,
-            Place::NotVisible => Backing::Unknown,
+            Place::NotVisible => sqlite::best_backing(self.reading.container, self.reading.workload),
         };
         Target::Sqlite { place, backing, chosen }
     }
@@ -207,7 +242,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn overrides(&self) -> Overrides {
+    pub(super) fn overrides(&self) -> Overrides {
         let is_set = |field| self.settings.get(field).is_some();
         // A whole group as JSON may hold them too.
         let in_json = |name: &str| {
@@ -253,9 +288,14 @@ impl<'r> Reader<'r> {
         let target = self.sqlite(place, false);
         let on_a_volume =
             matches!(target, Target::Sqlite { backing: Backing::Persistent | Backing::Unknown, .. });
+        if matches!(target, Target::Sqlite { backing: Backing::Unknown, .. }) {
+            self.problems
+                .push(Problem { fault: Fault::UnseenFile, variable: self.settings.get(Field::Home) });
+        }
         let explained = self.problems.iter().any(|p| matches!(p.fault, Fault::UnknownToVersion(..)));
         if !explained {
             let (missing, variable) = match self.lonely_component() {
+                _ if self.taken_back.is_some() => (Missing::TakenBack, self.taken_back),
                 Some(component) => (Missing::NoDriver, Some(component)),
                 None => match near::miss(self.environment(), self.version) {
                     Some(variable) => (Missing::NearMiss, Some(variable)),
@@ -273,4 +313,11 @@ impl<'r> Reader<'r> {
     fn lonely_component(&self) -> Option<usize> {
         self.settings.all().find(|(field, _)| field.is_component()).map(|(_, index)| index)
     }
+}
+
+/// The first few names, each once: one value may hold hundreds.
+fn distinct(names: &[String]) -> Vec<&String> {
+    const FEW: usize = 12;
+    let mut seen = BTreeSet::new();
+    names.iter().filter(|name| seen.insert(name.as_str())).take(FEW).collect()
 }

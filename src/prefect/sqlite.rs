@@ -1,7 +1,9 @@
 //! Where an SQLite database lives, as SQLAlchemy's `pysqlite` dialect finds it (`create_connect_args`), and
 //! whether the pod keeps that place.
 
-use super::asyncpg::{BadOption, Refusal};
+use std::collections::BTreeSet;
+
+use super::asyncpg::{BadOption, Given, Refusal, each_name};
 use super::url::{Url, is_python_space, python_int};
 use crate::workload::env::HIDDEN;
 use crate::workload::{Container, Workload};
@@ -99,12 +101,11 @@ pub fn has_wrong_form(url: &Url<'_>) -> bool {
 /// The options that stop SQLAlchemy; those it does not know are ignored.
 pub fn refused<'u>(url: &'u Url<'_>) -> Vec<BadOption<'u>> {
     let mut bad: Vec<BadOption<'u>> = Vec::new();
-    for (name, value) in &url.options {
-        if value.contains(HIDDEN) || bad.iter().any(|known| known.name == name) {
+    for Given { name, value, repeated } in each_name(url) {
+        if value.contains(HIDDEN) {
             continue;
         }
-        let repeated = url.option(name).count() > 1;
-        let good = match &**name {
+        let good = match name {
             // A repeated one is a tuple, and that is true.
             "uri" | "check_same_thread" => repeated || truth(value).is_some(),
             "timeout" => !repeated && python_float(value),
@@ -168,10 +169,23 @@ pub fn backing(path: &Path, container: &Container<'_>, workload: &Workload<'_>) 
     if mount.read_only || is_directory {
         return Backing::Lost;
     }
-    if workload.claim_templates.iter().any(|claim| **claim == *mount.name) {
+    backing_of_volume(&mount.name, workload)
+}
+
+/// What may back a file of `container` whose place is not visible: nothing, where no volume of it keeps anything.
+pub fn best_backing(container: &Container<'_>, workload: &Workload<'_>) -> Backing {
+    let keeps =
+        |name: &str| matches!(backing_of_volume(name, workload), Backing::Persistent | Backing::Unknown);
+    let writable = container.volume_mounts.iter().filter(|mount| !mount.read_only);
+    let names: BTreeSet<&str> = writable.map(|mount| &*mount.name).collect();
+    if names.into_iter().any(keeps) { Backing::Unknown } else { Backing::None }
+}
+
+fn backing_of_volume(name: &str, workload: &Workload<'_>) -> Backing {
+    if workload.claim_templates.iter().any(|claim| **claim == *name) {
         return Backing::Persistent;
     }
-    match workload.template.spec.volumes.iter().find(|volume| volume.name == mount.name) {
+    match workload.volume(name) {
         Some(volume) => backing_of_source(&volume.source),
         None => Backing::Unknown,
     }
@@ -193,11 +207,16 @@ fn backing_of_source(source: &str) -> Backing {
         | "iscsi"
         | "glusterfs"
         | "vsphereVolume"
-        | "portworxVolume" => Backing::Persistent,
-        // A generic ephemeral volume is a claim that is deleted with its pod.
-        "" | "emptyDir" | "ephemeral" | "configMap" | "secret" | "projected" | "downwardAPI" | "image" => {
-            Backing::Lost
-        }
+        | "portworxVolume"
+        | "photonPersistentDisk"
+        | "quobyte"
+        | "scaleIO"
+        | "storageos"
+        | "flocker" => Backing::Persistent,
+        // A generic ephemeral volume is a claim that is deleted with its pod; `gitRepo` is an `emptyDir` with a clone.
+        "" | "emptyDir" | "ephemeral" | "configMap" | "secret" | "projected" | "downwardAPI" | "image"
+        | "gitRepo" => Backing::Lost,
+        // An inline `csi` volume goes with the pod, or is a share of a file server: the driver decides.
         _ => Backing::Unknown,
     }
 }

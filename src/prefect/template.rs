@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::database::{Fault, Invalid, Origin, Target};
+use super::elsewhere;
 use super::reader::Reader;
 use super::settings::{Field, Rank};
 use crate::workload::env::{Environment, HIDDEN, Source};
@@ -17,29 +18,33 @@ pub(super) fn mentions_password(text: &str) -> bool {
     NAMES.iter().any(|name| text.contains(name))
 }
 
-/// Fills in the password, unquoted, as Prefect does.
-pub(super) fn fill_password<'t>(reader: &Reader<'_>, text: &'t str) -> Result<Cow<'t, str>, Invalid> {
+/// Fills in the password, unquoted, as Prefect does: what the setting says by whatever way Prefect reads it. What may
+/// hold it out of our sight is said beside.
+pub(super) fn fill_password<'t>(
+    reader: &Reader<'_>,
+    text: &'t str,
+) -> Result<(Cow<'t, str>, Option<Origin>), Invalid> {
     const ORION: &str = "${PREFECT_ORION_DATABASE_PASSWORD}";
     if reader.settings.get(Field::OrionUrl).is_some() && text.contains(ORION) {
         // Old releases fill this one in the same way.
-        return Ok(Cow::Owned(text.replace(ORION, "\u{fdd0}")));
+        return Ok((Cow::Owned(text.replace(ORION, "\u{fdd0}")), None));
     }
     if !mentions_password(text) {
-        return Ok(Cow::Borrowed(text));
+        return Ok((Cow::Borrowed(text), None));
     }
-    let environment = reader.environment();
-    let from_outside = NAMES.iter().any(|name| environment.env_from_may_define_in_any_case(name));
-    let password = match reader.value(Field::Password) {
-        Some(value) if reader.is_opaque(&value.text) => Cow::Borrowed("\u{fdd0}"),
-        Some(value) => value.text,
-        None if from_outside => Cow::Borrowed("\u{fdd0}"),
-        None => return Err(Invalid::NoPassword),
+    let (password, unseen) = match reader.value(Field::Password) {
+        Some(value) if reader.is_opaque(&value.text) => (Cow::Borrowed("\u{fdd0}"), None),
+        Some(value) => (value.text, None),
+        None => {
+            let origin = elsewhere::origin_of(reader, "password").ok_or(Invalid::NoPassword)?;
+            (Cow::Borrowed("\u{fdd0}"), Some(origin))
+        }
     };
     let mut text = text.to_owned();
     for name in NAMES {
         text = text.replace(&format!("${{{name}}}"), &password);
     }
-    Ok(Cow::Owned(text))
+    Ok((Cow::Owned(text), unseen))
 }
 
 /// Whether the name in a `$(NAME)` may be shown: it is written as such names are, or a variable has it.
@@ -67,7 +72,7 @@ impl Reader<'_> {
             "sqlite+aiosqlite" => {
                 let name = self.value(Field::Name).map(|value| value.text).unwrap_or_default();
                 if name.is_empty() {
-                    let place = super::elsewhere::default_place(self);
+                    let place = elsewhere::default_place(self);
                     return (self.sqlite(place, true), Some(Origin::Literal));
                 }
                 self.url(driver, &format!("sqlite+aiosqlite:///{name}"))
@@ -79,12 +84,26 @@ impl Reader<'_> {
 
     fn postgres_components(&mut self, driver: usize) -> (Target, Option<Origin>) {
         let mut complete = true;
+        let mut unseen = None;
         for (field, suffix) in [(Field::Host, "HOST"), (Field::User, "USER"), (Field::Name, "NAME")] {
-            if self.settings.get(field).is_none() && !self.may_come_from_outside(suffix) {
-                self.report(driver, Fault::Invalid(Invalid::MissingComponent(suffix)));
-                complete = false;
+            if self.settings.get(field).is_some() {
+                continue;
+            }
+            match elsewhere::origin_of(self, &suffix.to_ascii_lowercase()) {
+                Some(origin) => unseen = unseen.or(Some(origin)),
+                None => {
+                    self.report(driver, Fault::Invalid(Invalid::MissingComponent(suffix)));
+                    complete = false;
+                }
             }
         }
+        // A password may be left out. A script that reads a file rather has it from there.
+        let by_script = Some(Origin::CommandLine);
+        if self.settings.get(Field::Password).is_none() && elsewhere::origin_of(self, "password") == by_script
+        {
+            unseen = unseen.or(by_script);
+        }
+        self.not_seen(driver, unseen.filter(|_| complete));
         let broken_port = self.problems.iter().any(|problem| {
             problem.variable.is_some()
                 && problem.variable == self.settings.get(Field::Port)
@@ -98,11 +117,12 @@ impl Reader<'_> {
         (target, self.component_origin())
     }
 
-    /// `PREFECT_SERVER_DATABASE_<suffix>` or its alias may be in an `envFrom`.
-    fn may_come_from_outside(&self, suffix: &str) -> bool {
-        ["PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"]
-            .iter()
-            .any(|prefix| self.environment().env_from_may_define_in_any_case(&format!("{prefix}{suffix}")))
+    /// Says where a part of the database may come from; nothing of `envFrom` and JSON, which are ordinary places for
+    /// parts.
+    pub(super) fn not_seen(&mut self, variable: usize, origin: Option<Origin>) {
+        if let Some(origin) = origin.filter(|origin| !matches!(origin, Origin::EnvFrom | Origin::Other)) {
+            self.report(variable, Fault::Unseen(origin));
+        }
     }
 
     /// `URL.render_as_string` of SQLAlchemy.

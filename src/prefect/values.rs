@@ -32,8 +32,7 @@ impl Kind {
             Kind::Float => float(text).is_some(),
             Kind::PositiveFloat => float(text).is_some_and(|number| number > 0.0),
             Kind::Driver => matches!(text, "postgresql+asyncpg" | "sqlite+aiosqlite"),
-            Kind::Json => serde_json::from_str::<serde_json::Value>(text)
-                .is_ok_and(|value| value.is_object() || value.is_null()),
+            Kind::Json => json(text).is_some_and(|value| value.is_object() || value.is_null()),
         }
     }
 
@@ -49,6 +48,56 @@ impl Kind {
             Kind::Json => "a JSON object",
         }
     }
+}
+
+/// JSON as Python reads it: `NaN` and `Infinity` are numbers, and none is out of range. Such numbers, and all with an
+/// exponent, come back as 0; nobody asks for them.
+pub fn json(text: &str) -> Option<serde_json::Value> {
+    serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&plain_numbers(text)).ok())
+}
+
+/// The text with 0 for each number that only Python knows.
+fn plain_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut rest) = (false, text);
+    while let Some(c) = rest.chars().next() {
+        let number =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c)).unwrap_or(rest.len());
+        if !in_string && is_pythons(&rest[..number]) {
+            out.push('0');
+            rest = &rest[number..];
+            continue;
+        }
+        // A word that is none of those is skipped whole; in a string, `\"` is skipped with its backslash.
+        let skipped = match c {
+            '\\' if in_string => c.len_utf8() + rest[1..].chars().next().map_or(0, char::len_utf8),
+            '"' => {
+                in_string = !in_string;
+                1
+            }
+            _ if number > 0 => number,
+            _ => c.len_utf8(),
+        };
+        out.push_str(&rest[..skipped]);
+        rest = &rest[skipped..];
+    }
+    out
+}
+
+fn is_pythons(word: &str) -> bool {
+    matches!(word, "NaN" | "Infinity" | "-Infinity") || is_out_of_range(word)
+}
+
+/// `1e999`: JSON's own shape, with an exponent.
+fn is_out_of_range(word: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((number, exponent)) = word.split_once(['e', 'E']) else { return false };
+    let number = number.strip_prefix('-').unwrap_or(number);
+    let (whole, part) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && part.is_none_or(digits)
+        && digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
 }
 
 /// `1 on t true y yes` and `0 off f false n no`, in any case.
@@ -194,6 +243,32 @@ mod tests {
         assert!(!Kind::PositiveFloat.accepts("0"));
         assert!(!Kind::PositiveFloat.accepts("nan"));
         assert!(Kind::PositiveFloat.accepts("inf"));
+    }
+
+    #[test]
+    fn reads_json_as_python_does() {
+        for text in [
+            "{}",
+            "null",
+            r#"{"timeout":NaN}"#,
+            r#"{"a":[Infinity,-Infinity , 1e999,-1E+400, 2.5],"b":"x\" NaN"}"#,
+        ] {
+            assert!(Kind::Json.accepts(text), "{text}");
+        }
+        assert_eq!(json(r#"{"a":NaN,"b":"\"NaN, 1e999"}"#).unwrap()["b"], "\"NaN, 1e999");
+        for text in [
+            "",
+            "5",
+            "[]",
+            "{a:1}",
+            r#"{"a":nan}"#,
+            r#"{"a":NaNs}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":-}"#,
+        ] {
+            assert!(!Kind::Json.accepts(text), "{text}");
+        }
     }
 
     #[test]

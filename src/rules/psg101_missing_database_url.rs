@@ -31,6 +31,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
                 "Prefect does not read this name and would silently use an SQLite file in the container",
                 format!("name it `{wanted}`"),
             ),
+            Missing::TakenBack => (
+                "`connection_url` is null, which beats every other URL: Prefect would silently use an SQLite file",
+                format!("take `connection_url` out of the JSON and set `{wanted}`"),
+            ),
             Missing::NoDriver => (
                 "ignored for want of a driver: Prefect would silently use an SQLite file in the container",
                 "add `PREFECT_SERVER_DATABASE_DRIVER` with the value `postgresql+asyncpg`".to_owned(),

@@ -35,6 +35,15 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let help = help(name.unwrap_or_default(), refusal);
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }
+    let more = problems::picked(subject, |fault| match fault {
+        Fault::Url(UrlFault::MoreOptions(more)) => Some(*more),
+        _ => None,
+    });
+    for (server, variable, more) in more {
+        let what = format!("and {more} more options of the URL are refused");
+        let help = "write the URL anew: what stands behind the `?` is hardly what was meant";
+        problems::report(report, &RULE, subject, (server, variable), what, help);
+    }
 }
 
 const ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_";

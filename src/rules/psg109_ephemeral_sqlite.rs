@@ -21,6 +21,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let Target::Sqlite { place, backing, chosen: true } = &server.database.target else { continue };
         let what = match (place, backing) {
             (Place::Memory, _) => "SQLite in memory: every restart begins with an empty database",
+            (Place::NotVisible, Backing::None) => {
+                "the SQLite file cannot be seen, and no volume keeps it: every restart begins with an empty database"
+            }
             (Place::File(_), Backing::None) => "the SQLite file is on no volume: every restart begins with an empty database",
             (Place::File(_), Backing::Lost) => "the SQLite file is on a volume that is not kept, or cannot be written to",
             _ => continue,

@@ -17,7 +17,7 @@ pub static RULE: Rule = Rule {
     page: include_str!("psg110_shared_sqlite.md"),
 };
 
-pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+pub(crate) fn check(subject: &Subject<'_>, report: &mut Report) {
     let workload = subject.workload;
     if workload.class != Class::Server {
         return;

@@ -40,6 +40,15 @@ fn words(invalid: Invalid) -> (String, String) {
             "asyncpg refuses to connect: the size is negative".to_owned(),
             "write `0` to switch the cache off, or remove the variable".to_owned(),
         ),
+        Invalid::LibpqPort => (
+            "asyncpg refuses to connect: the value is no port".to_owned(),
+            "write a number from 0 to 65535, write the port into the URL, or remove the variable".to_owned(),
+        ),
+        Invalid::LibpqSslMode => (
+            "asyncpg refuses to connect: the value is no mode of TLS".to_owned(),
+            "write one of `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`, or remove the variable"
+                .to_owned(),
+        ),
         Invalid::NoConnections => (
             "pool size and overflow together leave no connection to open".to_owned(),
             "make the sum of both greater than 0, or remove the variable".to_owned(),

@@ -62,12 +62,12 @@ impl Seen {
 /// Findings over many objects: the index into `seen`, and what was found there. What the container sets itself
 /// beats the kubelet's variable.
 pub fn across(seen: &[Seen]) -> Vec<(usize, Finding)> {
+    let colliding = |object: &'_ Seen| NAMES.iter().find(|(name, _)| Some(*name) == object.service.as_deref());
+    let services: Vec<_> = seen.iter().filter_map(|one| Some((&one.namespace, colliding(one)?))).collect();
     let mut findings = Vec::new();
     for (index, object) in seen.iter().enumerate() {
         for (place, own) in &object.servers {
-            let beside = seen.iter().filter(|other| other.namespace == object.namespace);
-            for service in beside.filter_map(|other| other.service.as_deref()) {
-                let Some((name, variable)) = NAMES.iter().find(|(name, _)| *name == service) else { continue };
+            for (_, (name, variable)) in services.iter().filter(|(namespace, _)| **namespace == object.namespace) {
                 if own.iter().any(|own| own == variable) {
                     continue;
                 }

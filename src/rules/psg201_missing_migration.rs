@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Server, Subject};
 use crate::finding::{Level, Report, Rule, clip};
+use crate::patch::container::NAME;
 use crate::patch::obstacle::Obstacle;
 use crate::workload::{Container, ContainerRef};
 
@@ -27,6 +28,11 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     if matches!(plan.obstacle, None | Some(Obstacle::Adopted)) {
         other_databases(subject, lead, report);
     }
+    if let (Some(index), Some(difference)) = (plan.ours, plan.left) {
+        let place = subject.place(ContainerRef { init: true, index });
+        let help = "let the controller that owns this object correct it, or take it out";
+        report.add(&RULE, place, difference, help).only_warn(Some("a controller owns this object"));
+    }
     if plan.ours.is_some() || !plan.adopted.is_empty() {
         return;
     }
@@ -46,10 +52,20 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             let help = "let the controller that owns it add the migration";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
-        Some(Obstacle::UrlInScript) => {
-            let why = Some("the URL is set in the server's own script, which an initContainer does not run");
-            let help = "set the database URL in `env`, from a Secret, in place of the script";
+        Some(Obstacle::SettingInScript) => {
+            let why = Some("a database setting comes from the server's own script, which an initContainer does not run");
+            let help = "set the database URL and its password in `env`, from a Secret, in place of the script";
             report.add(&RULE, place, WHAT, help).only_warn(why);
+        }
+        Some(Obstacle::ProgramInScript) => {
+            let why = Some("Prefect is found only in an environment that the server's own script sets up");
+            let help = "call it by its absolute path, or add an initContainer that runs `prefect server database upgrade -y`";
+            report.add(&RULE, place, WHAT, help).only_warn(why);
+        }
+        Some(Obstacle::NameTaken) => {
+            let what = format!("an ordinary container has the name `{NAME}`, so no migration can be injected");
+            let help = "give that container another name";
+            report.add(&RULE, place, what, help);
         }
         Some(Obstacle::PolicyOff) => {
             report.add(&RULE, place, WHAT, WRITE_ONE);

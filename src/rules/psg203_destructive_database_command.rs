@@ -1,6 +1,8 @@
 //! PSG203: a command that destroys data, in any container of any pod template.
 
-use super::Subject;
+use std::collections::BTreeMap;
+
+use super::{Server, Subject};
 use crate::finding::{Level, Place, Report, Rule};
 use crate::workload::ContainerRef;
 use crate::workload::command::{Action, Invocation};
@@ -18,11 +20,13 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let spec = &subject.workload.template.spec;
+    let known = subject.servers.iter().chain(&subject.database_commands);
+    let known: BTreeMap<(bool, usize), &Server<'_>> =
+        known.map(|server| ((server.at.init, server.at.index), server)).collect();
     let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
     for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
         let container = subject.workload.container(at);
-        let known = subject.servers.iter().chain(&subject.database_commands).find(|server| server.at == at);
-        match known {
+        match known.get(&(at.init, at.index)) {
             Some(server) => report_calls(&server.invocation, "runs", &subject.place(at), report),
             None => report_calls(&container.invocation(), "runs", &subject.place(at), report),
         }

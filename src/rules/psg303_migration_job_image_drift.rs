@@ -51,7 +51,7 @@ impl Seen {
 /// servers of its namespace; where one of them has its image, nothing is said.
 pub fn across(seen: &[Seen]) -> Vec<(usize, Finding)> {
     let mut findings = Vec::new();
-    for (index, object) in seen.iter().enumerate() {
+    for (index, object) in seen.iter().enumerate().filter(|(_, object)| !object.migrations.is_empty()) {
         let servers: Vec<&String> =
             seen.iter().filter(|other| other.namespace == object.namespace).flat_map(|o| &o.servers).collect();
         let Some(wanted) = servers.first() else { continue };

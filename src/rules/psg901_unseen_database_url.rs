@@ -17,10 +17,17 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let found = problems::picked(subject, |fault| match fault {
-        Fault::Unseen(origin) => Some(*origin),
+        Fault::Unseen(origin) => Some(Some(*origin)),
+        Fault::UnseenFile => Some(None),
         _ => None,
     });
     for (server, variable, origin) in found {
+        let Some(origin) = origin else {
+            let what = "where the SQLite file is, or what keeps it, cannot be seen, and was not checked";
+            let help = "write out a path on a PersistentVolumeClaim, the same for every pod, or use PostgreSQL";
+            problems::report(report, &RULE, subject, (server, variable), what, help);
+            continue;
+        };
         let what = match origin {
             Origin::EnvFrom => "the database setting can only come from `envFrom`, and was not checked",
             Origin::Profile => "the database setting can only come from a Prefect profile, and was not checked",

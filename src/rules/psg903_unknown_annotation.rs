@@ -2,6 +2,7 @@
 
 use super::Subject;
 use crate::finding::{Level, Place, Report, Rule, clip};
+use crate::workload::annotations::Position;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -18,9 +19,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     for unknown in &subject.own.unknown {
         let key = clip(unknown.key, 63);
         let escaped = unknown.key.replace('~', "~0").replace('/', "~1");
-        let template = &subject.workload.template_pointer;
-        let pointer = format!("{template}/metadata/annotations/prefect-guard.io~1{escaped}");
-        let place = Place { pointer, ..Place::default() };
+        let place = place(subject, &escaped);
         let (what, help) = if unknown.value_only {
             (format!("annotation `prefect-guard.io/{key}` has a value that is not known"), format!("write {}", unknown.expected))
         } else {
@@ -28,4 +27,18 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         };
         report.add(&RULE, place, what, help).about(unknown.key);
     }
+    if subject.lead().is_some()
+        && let Some(Position::Before(name) | Position::After(name)) = subject.own.position
+        && !subject.workload.template.spec.init_containers().iter().any(|container| &*container.name == name)
+    {
+        let what = "annotation `prefect-guard.io/position` names an initContainer that is not there";
+        let help = "name an initContainer of this pod template; without one the migration goes last";
+        report.add(&RULE, place(subject, "position"), what, help).about(name);
+    }
+}
+
+/// Where an annotation of ours is; `key` is escaped already.
+fn place(subject: &Subject<'_>, key: &str) -> Place {
+    let template = &subject.workload.template_pointer;
+    Place { pointer: format!("{template}/metadata/annotations/prefect-guard.io~1{key}"), ..Place::default() }
 }

@@ -75,9 +75,25 @@ impl Limits {
                 self.body_size.saturating_mul(3).div_ceil(2)
             ));
         }
+        if self.body_size == 0 {
+            return Err("`--max-body` of 0 would refuse every review; give it `7MiB`".to_owned());
+        }
         if self.connections == 0 || self.requests == 0 {
             return Err("`--max-connections` and `--max-requests` must be at least 1".to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn refuses_limits_under_which_nothing_is_answered() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let refused = |limits: Limits| limits.check().unwrap_err();
+        assert!(refused(Limits { body_size: 0, ..Limits::default() }).contains("--max-body"));
+        assert!(refused(Limits { requests: 0, ..Limits::default() }).contains("--max-requests"));
     }
 }

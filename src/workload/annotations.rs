@@ -1,7 +1,7 @@
 //! Our own annotations, read from the pod template only.
 
 use super::view::Annotations;
-use crate::finding::Rule;
+use crate::finding::{self, Rule};
 use crate::policy::{OnNewerSchema, Serialize, Settings};
 use crate::rules;
 
@@ -98,13 +98,21 @@ impl<'a> Own<'a> {
             }
             _ => {
                 let keys: Vec<String> = KEYS.iter().map(|(key, _)| format!("`{key}`")).collect();
-                let expected = format!("one of {}", keys.join(", "));
-                return self.unknown.push(Unknown { key, expected, value_only: false });
+                let expected = format!("write one of {}, or remove it", keys.join(", "));
+                return self.not_known(Unknown { key, expected, value_only: false });
             }
         };
         if !understood {
             let expected = KEYS.iter().find(|(known, _)| *known == key).map_or("", |(_, values)| values);
-            self.unknown.push(Unknown { key, expected: expected.to_owned(), value_only: true });
+            self.not_known(Unknown { key, expected: expected.to_owned(), value_only: true });
+        }
+    }
+
+    /// A few hundred are counted; megabytes of them are nobody's.
+    fn not_known(&mut self, unknown: Unknown<'a>) {
+        const COUNTED: usize = 1_000;
+        if self.unknown.len() < COUNTED {
+            self.unknown.push(unknown);
         }
     }
 
@@ -113,10 +121,17 @@ impl<'a> Own<'a> {
         self.allow.clear();
         for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match rules::find(word) {
+                Some(rule) if self.allow.contains(&rule) => {}
                 Some(rule) => self.allow.push(rule),
                 None => {
-                    let expected = format!("rule names or ids; the closest is `{}`", rules::nearest(word));
-                    self.unknown.push(Unknown { key: "allow", expected, value_only: true });
+                    let expected = match self.unknown.len() {
+                        0..=finding::TOLD => {
+                            format!("rule names or ids; the closest is `{}`", rules::nearest(word))
+                        }
+                        // More than that is never told.
+                        _ => String::new(),
+                    };
+                    self.not_known(Unknown { key: "allow", expected, value_only: true });
                 }
             }
         }

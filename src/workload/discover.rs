@@ -5,6 +5,7 @@
 //! stop a Pod from being recreated.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
@@ -108,6 +109,13 @@ pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, '
     })
 }
 
+impl Located<'_, '_> {
+    /// Whether more pods, or other ones side by side, may run than by `old`.
+    pub fn runs_otherwise(&self, old: &Located<'_, '_>) -> bool {
+        (self.outline.replicas, self.outline.strategy) != (old.outline.replicas, old.outline.strategy)
+    }
+}
+
 impl<'a, 'p: 'a> Located<'a, 'p> {
     /// Reads the pod template. `None` when there is none.
     ///
@@ -133,6 +141,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
             controlled: owners.is_some_and(|owners| owners.iter().any(|owner| owner.controller)),
             terminating: self.terminating,
+            volumes_by_name: OnceCell::new(),
         }))
     }
 }

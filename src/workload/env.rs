@@ -139,7 +139,11 @@ impl<'a> Environment<'a> {
 
     /// The variable at `index`, as [`Variable::index`] numbers them.
     pub fn at(&self, index: usize) -> Option<Variable<'_>> {
-        self.variables().nth(index)
+        if let Some(variable) = self.variables.get(index) {
+            return Some(Variable { index, name: &variable.name, source: source(variable) });
+        }
+        let assignment = self.assigned.get(index - self.variables.len())?;
+        Some(Variable { index, name: &assignment.name, source: Source::CommandLine })
     }
 
     /// The position in the container's `env` list, `None` for what the command line sets.

@@ -16,6 +16,7 @@ pub mod view;
 mod words;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use scan::Cursor;
 use verbatim::Verbatim;
@@ -45,6 +46,8 @@ pub struct Workload<'a> {
     pub controlled: bool,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
+    /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
+    pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
 }
 
 /// What is done with a kind of workload.
@@ -71,6 +74,18 @@ impl Workload<'_> {
     pub fn container_pointer(&self, at: ContainerRef) -> String {
         let list = if at.init { "initContainers" } else { "containers" };
         format!("{}/spec/{list}/{}", self.template_pointer, at.index)
+    }
+
+    /// The pod's volume of this name.
+    pub fn volume(&self, name: &str) -> Option<&view::Volume<'_>> {
+        let volumes = &self.template.spec.volumes;
+        let order = self.volumes_by_name.get_or_init(|| {
+            let mut order: Vec<usize> = (0..volumes.len()).collect();
+            order.sort_by(|a, b| volumes[*a].name.cmp(&volumes[*b].name));
+            order
+        });
+        let at = order.partition_point(|index| *volumes[*index].name < *name);
+        order.get(at).map(|index| &volumes[*index]).filter(|volume| &*volume.name == name)
     }
 
     /// The container at `at`.

@@ -138,6 +138,9 @@ pub struct PodSpec<'a> {
     /// The pod's volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volumes: Vec<Volume<'a>>,
+    /// Whether the pod is on its node's network.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub host_network: bool,
     /// Whether Service variables are injected; `None` means the default, true.
     pub enable_service_links: Option<bool>,
 }

@@ -106,10 +106,10 @@ fn ca_bundle_is_rendered_only_when_it_was_given() {
 #[test]
 fn rights_are_the_least() {
     let own = json!([
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["prefect-guard-tls"], "verbs": ["get", "patch", "update"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["prefect-guard-tls"], "verbs": ["get", "patch"]},
         {"apiGroups": ["admissionregistration.k8s.io"],
          "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-         "resourceNames": ["prefect-guard"], "verbs": ["get", "patch", "update"]},
+         "resourceNames": ["prefect-guard"], "verbs": ["get", "patch"]},
     ]);
     let rules = |row: &str| -> Vec<Value> {
         let objects = rendered(row);

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::Write;
 
 use crate::cli::Outcome;
-use crate::finding::{Finding, Rule, Severity};
+use crate::finding::{Finding, Rule, Severity, printable};
 use crate::manifest::mask::Line;
 
 /// How to print.
@@ -173,6 +173,22 @@ impl Report {
     }
 }
 
+impl About {
+    /// An object by its number and names, fit to be printed.
+    pub(crate) fn new(number: usize, kind: &str, namespace: &str, resource: &str) -> Self {
+        let [kind, namespace, resource] = [kind, namespace, resource].map(printable);
+        About { number, kind, namespace, resource }
+    }
+}
+
+impl Unread {
+    /// What could not be read, fit to be printed.
+    pub(crate) fn new(file: &str, (line, column): (usize, usize), what: &str, help: &str) -> Self {
+        let [file, what, help] = [file, what, help].map(printable);
+        Unread { file, line, column, what, help }
+    }
+}
+
 impl Found {
     /// A finding as it is printed.
     pub(crate) fn new(finding: Finding, about: About, source: Option<Source>) -> Self {
@@ -180,8 +196,8 @@ impl Found {
             rule: finding.rule,
             severity: finding.severity,
             message: finding.message(),
-            help: finding.help,
-            container: finding.place.container,
+            help: printable(&finding.help),
+            container: finding.place.container.map(|name| printable(&name)),
             about,
             source,
         }
