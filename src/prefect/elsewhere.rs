@@ -27,7 +27,8 @@ pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
     if is_set(Field::ServerJson) || is_set(Field::DatabaseJson) {
         return Some(Origin::Other);
     }
-    if invocation.opaque_exports || invocation.unreadable {
+    // A program that a script runs cannot set the script's own environment; a script that is not seen at all can.
+    if invocation.opaque_exports || invocation.unreadable && invocation.main_call().is_none() {
         return Some(Origin::CommandLine);
     }
     let configured = invocation

@@ -257,6 +257,7 @@ impl<'r> Reader<'r> {
         if !explained {
             let (missing, variable) = match self.lonely_component() {
                 Some(component) => (Missing::NoDriver, Some(component)),
+                None if self.environment().takes_away(decides) => (Missing::TakenAway, None),
                 None => match near::miss(self.environment(), self.version) {
                     Some(variable) => (Missing::NearMiss, Some(variable)),
                     None => (Missing::Nothing, None),
@@ -269,8 +270,24 @@ impl<'r> Reader<'r> {
         (target, None)
     }
 
+    /// What the pod sets may not reach the program.
+    pub(super) fn doubt(&mut self, decided_by: Option<usize>) {
+        let from_pod = decided_by.filter(|index| self.environment().position_in_manifest(*index).is_some());
+        if let Some(index) = from_pod.filter(|_| self.environment().is_doubted()) {
+            self.report(index, Fault::Unseen(Origin::Sudo));
+        }
+    }
+
     /// The first component that is set, driver aside.
     fn lonely_component(&self) -> Option<usize> {
         self.settings.all().find(|(field, _)| field.is_component()).map(|(_, index)| index)
     }
+}
+
+/// Whether a variable of this name picks the database.
+fn decides(name: &str) -> bool {
+    matches!(
+        Field::named(name),
+        Some((Field::Url | Field::Driver | Field::ServerJson | Field::DatabaseJson, _))
+    )
 }
