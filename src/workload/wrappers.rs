@@ -175,7 +175,7 @@ pub(super) fn takes_scripts(name: &str) -> bool {
     matches!(name, "watch" | "sops" | "tmux" | "screen" | "parallel" | "concurrently" | "ssh" | "entr")
 }
 
-/// Servers of ASGI applications.
+/// Servers of ASGI applications: `uvicorn`, `gunicorn` and their like.
 pub(super) fn is_asgi_server(name: &str) -> bool {
-    matches!(name, "uvicorn" | "gunicorn" | "hypercorn" | "daphne" | "granian")
+    name.ends_with("corn") || matches!(name, "daphne" | "granian")
 }
