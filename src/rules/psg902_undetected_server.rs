@@ -55,6 +55,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         };
         let help = "if it is a server, annotate the pod template with `prefect-guard.io/container: NAME`";
         let at = ContainerRef { init: false, index };
-        report.add(&RULE, subject.place_of(at, "command"), what, help).about(&*container.image);
+        let field = if container.command.is_empty() { "args" } else { "command" };
+        report.add(&RULE, subject.place_of(at, field), what, help).about(&*container.image);
     }
 }

@@ -133,6 +133,27 @@ mod tests {
     }
 
     #[test]
+    fn references_to_a_long_value_are_paid_for() {
+        // 25,000 references to 100 KB asked for more than a gigabyte.
+        let json = serde_json::json!({"name": "api", "env": [{"name": "A", "value": "x".repeat(100_000)}],
+            "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
+        let json = json.to_string();
+        let container: super::Container<'_> = serde_json::from_str(&json).unwrap();
+        assert!(container.invocation().undecided);
+    }
+
+    #[test]
+    fn references_among_many_variables_are_paid_for() {
+        let env: Vec<_> =
+            (0..20_000).map(|i| serde_json::json!({"name": format!("V{i}"), "value": "x"})).collect();
+        let args: Vec<String> = (0..20_000).map(|_| "$(NONE)".to_owned()).collect();
+        let json =
+            serde_json::json!({"name": "api", "env": env, "command": ["prefect"], "args": args}).to_string();
+        let container: super::Container<'_> = serde_json::from_str(&json).unwrap();
+        assert!(container.invocation().unreadable);
+    }
+
+    #[test]
     fn references_that_never_close_are_looked_for_once() {
         // Two seconds of work when each of them looked for its end.
         let token = "$(".repeat(1 << 20);
