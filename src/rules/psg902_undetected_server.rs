@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
     default: Level::Warn,
     since: "0.1.0",
     fix: None,
-    summary: "an annotation names a container that is not there, or a Prefect image runs a script that cannot be read",
+    summary: "an annotation names a container that is not there, or a command that may start a server cannot be read",
     page: include_str!("psg902_undetected_server.md"),
 };
 

@@ -236,10 +236,10 @@ impl<'a> Environment<'a> {
 
     /// Whether some `envFrom` could define exactly this name.
     pub fn env_from_may_define(&self, name: &str) -> bool {
-        !self.taken.holds(name) && self.from_defines(name)
+        !self.taken.holds(name) && self.is_from_a_source(name)
     }
 
-    fn from_defines(&self, name: &str) -> bool {
+    fn is_from_a_source(&self, name: &str) -> bool {
         self.from.iter().any(|from| name.strip_prefix(&*from.prefix).is_some_and(|key| !key.is_empty()))
     }
 
@@ -325,7 +325,7 @@ impl<'a> Environment<'a> {
             let value = self.resolve(earlier, budget)?;
             text.push_str(&value.text);
             out.undefined.extend(value.undefined);
-        } else if self.from_defines(name) || self.is_service_variable(name) {
+        } else if self.is_from_a_source(name) || self.is_service_variable(name) {
             text.push(HIDDEN);
         } else {
             text.push_str("$(");

@@ -308,7 +308,8 @@ impl Reader<'_> {
             self.elsewhere(line, at);
         } else if name.starts_with(UNKNOWN) || tokens[at].starts_with("$(") {
             self.invocation.unreadable = true;
-            self.invocation.opaque_exports |= level == Level::Script;
+            // A word of its own may be `export`.
+            self.invocation.opaque_exports |= level == Level::Script && name.chars().eq([UNKNOWN]);
             self.behind(line, at);
         } else if !prints_only(name) {
             self.invocation.opaque_exports |= wrappers::sets_variables(name, rest);

@@ -107,6 +107,7 @@ struct Cutter<'s, 'f> {
     function: Option<String>,
 }
 
+#[derive(Clone, Copy)]
 struct Group {
     round: bool,
     function: Option<usize>,
