@@ -139,7 +139,7 @@ mod tests {
             "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
         let json = json.to_string();
         let container: super::Container<'_> = serde_json::from_str(&json).unwrap();
-        assert!(container.invocation().undecided);
+        assert!(container.invocation().unreadable);
     }
 
     #[test]

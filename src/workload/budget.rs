@@ -13,6 +13,7 @@ pub(super) const LONGEST: usize = 128 * 1024;
 pub(super) struct Budget {
     steps: Cell<usize>,
     bytes: Cell<usize>,
+    overdrawn: Cell<bool>,
 }
 
 impl Budget {
@@ -20,23 +21,29 @@ impl Budget {
     pub(super) fn of(written: usize) -> Self {
         let steps = 16_384 + 8 * written;
         let bytes = (8 * written).clamp(LONGEST, 8 * LONGEST);
-        Budget { steps: Cell::new(steps), bytes: Cell::new(bytes) }
+        Budget { steps: Cell::new(steps), bytes: Cell::new(bytes), overdrawn: Cell::new(false) }
     }
 
     /// Takes so many steps (a word looked at, a variable passed by); `false` when there are not so many left.
     pub(super) fn step(&self, count: usize) -> bool {
-        take(&self.steps, count)
+        self.take(&self.steps, count)
     }
 
     /// Takes so many bytes of text put in for a reference.
     pub(super) fn text(&self, bytes: usize) -> bool {
-        bytes <= LONGEST && take(&self.bytes, bytes)
+        self.take(&self.bytes, if bytes <= LONGEST { bytes } else { usize::MAX })
     }
-}
 
-/// Once it is spent it stays spent: what comes later is not read at random.
-fn take(left: &Cell<usize>, count: usize) -> bool {
-    let rest = left.get().checked_sub(count);
-    left.set(rest.unwrap_or(0));
-    rest.is_some()
+    /// Whether something was asked for that was not there: what came after is not known.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.overdrawn.get()
+    }
+
+    /// Once it is spent it stays spent: what comes later is not read at random.
+    fn take(&self, left: &Cell<usize>, count: usize) -> bool {
+        let rest = left.get().checked_sub(count);
+        left.set(rest.unwrap_or(0));
+        self.overdrawn.set(self.overdrawn.get() || rest.is_none());
+        rest.is_some()
+    }
 }

@@ -57,6 +57,7 @@ fn finds_servers_behind_wrappers() {
         &["sh", "-c", "f() { prefect server start; }; f"],
         &["sh", "-c", "case a in a) prefect server start;; esac"],
         &["sh", "-c", "exec prefect server start \"unclosed"],
+        &["bash", "-c", "IFS=$'\\n\\t'; prefect server start"],
     ];
     for argv in servers {
         assert_eq!(actions(argv), [Action::Serve], "{argv:?}");
@@ -321,7 +322,7 @@ fn follows_scripts() {
         "set server start; exec prefect \"$@\"",
         "echo start | xargs prefect server",
         "echo 'prefect server start' | sh",
-        "alias p='prefect server'; p start",
+        "alias p='prefect server'\np start",
         "trap -- 'prefect server start' EXIT",
         "prefect $FLAGS server start",
         "$MAYBE prefect server start",
@@ -388,6 +389,8 @@ fn knows_what_wrappers_do_to_the_environment() {
         ("(export A=b; prefect server start)", &["A=b"]),
         ("A=b; prefect server start", &["(A)"]),
         ("A=b; export A; prefect server start", &["(A)", "A=b"]),
+        ("export A; A=c; prefect server start", &["A=c"]),
+        ("su -c 'prefect server start' - app", &["-*"]),
         ("set -a; A=b; prefect server start", &["A=b"]),
         ("START=b; prefect server start", &["START=b"]),
         ("f() { export A=b; }; f; prefect server start", &["A=b"]),

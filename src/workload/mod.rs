@@ -3,6 +3,7 @@
 pub mod annotations;
 mod argv;
 mod budget;
+mod calls;
 mod changes;
 pub mod command;
 pub mod discover;

@@ -2,6 +2,7 @@
 //! is called.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -20,6 +21,8 @@ pub(super) struct Script {
     /// `$0`, `$1`…
     arguments: Vec<String>,
     functions: Vec<Function>,
+    /// `export NAME` before there is a value.
+    exported: BTreeSet<String>,
     /// `set -a`: what is assigned is exported.
     exports_all: bool,
     /// `set -e`: what fails ends the script.
@@ -380,7 +383,9 @@ impl Reader<'_> {
                 self.set(word, exported);
             } else if word.contains(UNKNOWN) {
                 self.invocation.opaque_exports = true;
-            } else if exported && let Some(Changed::To(value)) = self.changes.of(word, self.budget) {
+            } else if exported {
+                self.script.exported.insert(word.to_string());
+                let Some(Changed::To(value)) = self.changes.of(word, self.budget) else { continue };
                 let value = value.map(str::to_owned);
                 if self.budget.text(value.as_ref().map_or(0, String::len)) {
                     self.changes.push(Change::Set { name: word.to_string(), value, exported: true });
@@ -400,9 +405,11 @@ impl Reader<'_> {
     /// Whether programs see the variable of `NAME=VALUE` already: then they see what is assigned to it now.
     fn is_exported(&self, assignment: &str) -> bool {
         let name = assignment.split_once('=').map_or(assignment, |(name, _)| name);
-        self.changes
-            .exports(name, self.budget)
-            .unwrap_or_else(|| !matches!((self.lookup)(name), Known::Unset))
+        self.script.exported.contains(name)
+            || self
+                .changes
+                .exports(name, self.budget)
+                .unwrap_or_else(|| !matches!((self.lookup)(name), Known::Unset))
     }
 
     /// `for NAME in WORDS`: known when it goes round once.

@@ -166,7 +166,8 @@ impl<'s, 'f> Cutter<'s, 'f> {
                 // bash: `$'…'` knows escapes that hide letters, `$"…"` is `"…"`.
                 '$' if !double && self.rest.starts_with('\'') => {
                     let end = self.rest[1..].find('\'')?;
-                    if self.rest[1..=end].contains('\\') {
+                    let text = &self.rest[1..=end];
+                    if text.replace("\\n", "").replace("\\t", "").contains('\\') {
                         return None;
                     }
                 }
