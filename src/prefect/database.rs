@@ -100,8 +100,8 @@ pub enum Origin {
     Profile,
     /// Only a mounted file can hold it.
     File,
-    /// The pod has it, and what `sudo` leaves of it is written in the image.
-    Sudo,
+    /// The pod has it, and the command line may take it away: what `sudo` keeps is written in the image.
+    Doubted,
 }
 
 impl Origin {
@@ -261,7 +261,7 @@ impl Database {
             Origin::ConfigMap => "configMap",
             Origin::Other => "field",
             Origin::Injector => "injector",
-            Origin::CommandLine | Origin::Sudo => "script",
+            Origin::CommandLine | Origin::Doubted => "script",
             Origin::EnvFrom => "envFrom",
             Origin::Profile => "profile",
             Origin::File => "file",

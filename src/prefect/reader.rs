@@ -274,7 +274,7 @@ impl<'r> Reader<'r> {
     pub(super) fn doubt(&mut self, decided_by: Option<usize>) {
         let from_pod = decided_by.filter(|index| self.environment().position_in_manifest(*index).is_some());
         if let Some(index) = from_pod.filter(|_| self.environment().is_doubted()) {
-            self.report(index, Fault::Unseen(Origin::Sudo));
+            self.report(index, Fault::Unseen(Origin::Doubted));
         }
     }
 

@@ -21,7 +21,8 @@ pub enum Change {
     Unset(String),
     /// Everything is taken away: `env -i`, `su -`, `exec -c`.
     Clear,
-    /// Everything may be taken away: what `sudo` and `doas` keep is written in a file of the image.
+    /// Something may be taken away: what `sudo` and `doas` keep is written in a file of the image, and an `unset` may
+    /// stand behind a condition.
     Doubt,
 }
 

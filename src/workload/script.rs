@@ -27,6 +27,8 @@ pub(super) struct Script {
     exports_all: bool,
     /// `set -e`: what fails ends the script.
     pub stops_on_error: bool,
+    /// The command that is being read may not be run: it stands in a branch, or behind `&&`.
+    maybe: bool,
     /// How the last command ended, where that is plain: `true`, `false`.
     status: Option<bool>,
     /// What the last command printed, where that is plain: `echo start`.
@@ -121,6 +123,7 @@ impl Reader<'_> {
             self.script.status = status;
             return;
         }
+        self.script.maybe = command.branched || matches!(command.before, Operator::And | Operator::Or);
         let printed = self.script.printed.take().filter(|_| command.before == Operator::Pipe);
         let mut tokens = self.tokens(&command.words);
         if let Some(first) = tokens.first()
@@ -323,7 +326,10 @@ impl Reader<'_> {
             "unset" if flags('f') => {}
             "unset" => {
                 for name in rest.iter().filter(|word| !word.starts_with('-')) {
-                    self.changes.push(Change::Unset(name.to_string()));
+                    // Only what Prefect reads is worth a doubt.
+                    let ours = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
+                    let sure = !(self.script.maybe && ours) && !name.contains(UNKNOWN);
+                    self.changes.push(if sure { Change::Unset(name.to_string()) } else { Change::Doubt });
                 }
             }
             "read" => {

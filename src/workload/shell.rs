@@ -61,6 +61,8 @@ pub(super) struct Command {
     pub after: Operator,
     /// It opens a group: `{ a; b; }`.
     pub grouped: bool,
+    /// It stands in a branch or a loop.
+    pub branched: bool,
 }
 
 /// The items of `script` in the order written, those of substitutions before the command that holds them. `None`
@@ -103,6 +105,8 @@ struct Cutter<'s, 'f> {
     groups: Vec<Group>,
     /// How many of them are subshells.
     round: usize,
+    /// How many branches and loops are open.
+    branches: usize,
     /// `name()` was read, and its body comes.
     function: Option<String>,
 }
@@ -129,6 +133,7 @@ impl<'s, 'f> Cutter<'s, 'f> {
             operator: Operator::default(),
             groups: Vec::new(),
             round: 0,
+            branches: 0,
             function: None,
         }
     }
@@ -398,6 +403,8 @@ impl<'s, 'f> Cutter<'s, 'f> {
                 }
                 "}" => self.close(false),
                 "function" => self.function = words.next(),
+                "if" | "while" | "until" => self.branches += 1,
+                "fi" | "done" => self.branches = self.branches.saturating_sub(1),
                 _ => {}
             }
         }
@@ -423,8 +430,9 @@ impl<'s, 'f> Cutter<'s, 'f> {
         }
         self.found.commands += 1;
         self.function = None;
+        let branched = self.branches > 0;
         let before = std::mem::replace(&mut self.operator, after);
-        self.found.items.push(Item::Command(Command { words: kept, before, after, grouped }));
+        self.found.items.push(Item::Command(Command { words: kept, before, after, grouped, branched }));
         Some(())
     }
 }
