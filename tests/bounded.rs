@@ -65,7 +65,7 @@ fn many_containers_are_judged_in_time() {
     is_judged_in_time("variables", &deployment(&[container(0, serve, &json!({"env": env}))], &[]));
     let doubling: String = (1..27).map(|i| format!("A{i}=$A{0}$A{0};", i - 1)).collect();
     let script = format!("A0=xxxxxxxx;{doubling}prefect $A26 server start");
-    is_judged_in_time("doubling", &deployment(&many(&["sh", "-c", &script], &json!({})), &[]));
+    is_judged_in_time("doubling", &deployment(&many(&["sh", "-c", &script], &json!({}))[..MANY / 4], &[]));
     let script = "prefect server start & export A=b; prefect server database reset; ".repeat(MANY);
     is_judged_in_time("calls", &deployment(&[container(0, &["sh", "-c", &script], &json!({}))], &[]));
 }

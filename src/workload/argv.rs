@@ -31,7 +31,8 @@ impl Container<'_> {
         if !tokens().any(|token| worth_reading(token)) {
             return Invocation::default();
         }
-        let budget = Budget::of(tokens().map(|token| token.len()).sum());
+        let values = self.env.iter().filter_map(|variable| variable.value.as_deref());
+        let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
         let environment = Environment::new(self, true);
         let lookup = |name: &str| known(&environment, name, &budget);
         if tokens().any(|token| token.contains("$(")) {

@@ -17,10 +17,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// For a command line of so many bytes.
+    /// For a command line of so many bytes, its variables included.
     pub(super) fn of(written: usize) -> Self {
-        let steps = 16_384 + 8 * written;
-        let bytes = (8 * written).clamp(LONGEST, 8 * LONGEST);
+        let steps = 8_192 + 8 * written;
+        let bytes = (16 * 1024 + 8 * written).min(8 * LONGEST);
         Budget { steps: Cell::new(steps), bytes: Cell::new(bytes), overdrawn: Cell::new(false) }
     }
 

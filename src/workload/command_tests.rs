@@ -456,7 +456,7 @@ fn what_a_few_bytes_ask_for_is_bounded() {
     assert!(invocation(&["sh", "-c", &(calling + "f39")]).unreadable);
 
     // In seconds, or past the end of the stack, where a step were taken for each pair of words.
-    let many = 1 << 13;
+    let many = 1 << 12;
     let nested: Vec<&str> = std::iter::once("env").chain(std::iter::repeat_n("-Senv", many)).collect();
     assert!(invocation(&nested).unreadable);
     for word in [

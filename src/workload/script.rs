@@ -223,6 +223,8 @@ impl Reader<'_> {
             }
             if quoted {
                 out.push_str(&value.replace(SPLIT, " "));
+            } else if !value.contains(char::is_whitespace) {
+                out.push_str(&value);
             } else {
                 out.extend(value.chars().map(|c| if c.is_whitespace() { SPLIT } else { c }));
             }
@@ -328,8 +330,9 @@ impl Reader<'_> {
                 for name in rest.iter().filter(|word| !word.starts_with('-')) {
                     // Only what Prefect reads is worth a doubt.
                     let ours = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
-                    let sure = !(self.script.maybe && ours) && !name.contains(UNKNOWN);
-                    self.changes.push(if sure { Change::Unset(name.to_string()) } else { Change::Doubt });
+                    let doubtful = name.contains(UNKNOWN) || self.script.maybe && ours;
+                    let gone = || Change::Unset(name.to_string());
+                    self.changes.push(if doubtful { Change::Doubt } else { gone() });
                 }
             }
             "read" => {
