@@ -9,9 +9,13 @@ use support::mutated;
 
 /// The command line of the migration for a server with this one, `LOCK` in place of the script that takes the lock.
 fn migration_of(image: &str, argv: &str) -> String {
-    let argv: Vec<&str> = argv.split(' ').collect();
     let env = json!([{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL",
         "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}]);
+    migration_with(image, argv, &env)
+}
+
+fn migration_with(image: &str, argv: &str, env: &Value) -> String {
+    let argv: Vec<&str> = argv.split(' ').collect();
     let server = json!({"name": "server", "image": image, "command": argv, "env": env});
     let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "prefect", "namespace": "data"},
@@ -106,4 +110,14 @@ fn it_runs_in_the_surroundings_of_the_server() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_wrapper_that_sets_the_url_sets_it_for_the_migration() {
+    let official = "prefecthq/prefect:3.8.8-python3.12";
+    for wrapper in ["op run --", "env PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql+asyncpg://db/prefect"]
+    {
+        let found = migration_with(official, &format!("{wrapper} prefect server start"), &json!([]));
+        assert_eq!(found, format!("{wrapper} python LOCK prefect server database upgrade -y"));
+    }
 }

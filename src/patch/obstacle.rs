@@ -66,7 +66,9 @@ pub fn first(
     if lead.database.is_throwaway_sqlite() {
         return Some(Obstacle::ThrowawaySqlite);
     }
-    if lead.database.is_only_in_script() {
+    // What a wrapper in the argv sets (`env URL=…`, `op run --`) it sets for the migration too: it is copied.
+    let in_script = lead.invocation.server().is_none_or(|call| call.position.is_none());
+    if lead.database.is_only_in_script() && in_script {
         return Some(Obstacle::UrlInScript);
     }
     ordinary_proxy(workload, lead)
