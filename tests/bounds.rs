@@ -1,6 +1,8 @@
 //! Objects made to be slow, or to fill the answer: what is told is bounded, and the work grows with the size of the
 //! object, not with its square. The limits of time are generous; what they catch takes minutes.
 
+#[path = "bounds/containers.rs"]
+mod containers;
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! How the injected container calls the migration, for every way in which a server may be started.
 
 mod support;
+#[path = "migration_call/surroundings.rs"]
+mod surroundings;
 
 use prefect_guard::decision::Door;
 use prefect_guard::policy::Policy;

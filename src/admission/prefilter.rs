@@ -28,7 +28,11 @@ pub fn unrelated(body: &[u8]) -> Option<Request<'_>> {
 
 /// The text at the start of a body.
 fn start_of(body: &[u8]) -> &str {
-    body[..body.len().min(HEAD)].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    let start = &body[..body.len().min(HEAD)];
+    std::str::from_utf8(start).unwrap_or_else(|error| {
+        // The cut may go through a character.
+        std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default()
+    })
 }
 
 /// Whether the word stands anywhere, plainly or behind escapes.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::script;
 use crate::policy::{OnNewerSchema, Serialize};
 use crate::rules::Server;
-use crate::workload::command::{Position, Program};
+use crate::workload::command::{Position, Program, UNKNOWN};
 use crate::workload::image::ImageRef;
 
 /// The script that runs the upgrade under a database lock, as it stands in the pod template.
@@ -42,10 +42,12 @@ impl std::fmt::Debug for CommandLine<'_> {
 
 /// How the migration of `server` is called.
 pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine<'a> {
-    let orion = server.invocation.server().is_some_and(|call| call.orion);
+    let call = server.invocation.server();
+    let orion = call.is_some_and(|call| call.orion);
     let position = position(server);
     let python = match serialize {
         Serialize::Never => None,
+        _ if position.is_some_and(|position| position.program_kind == Program::Packaged) => None,
         _ if server.database.is_visibly_sqlite() || orion => None,
         Serialize::Auto => beside(server, position).or_else(|| interpreter(server, position)),
         Serialize::Always => beside(server, position)
@@ -58,9 +60,10 @@ pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSc
         [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer]
     });
     let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
+    let profile = call.and_then(|call| call.profile.clone()).filter(|name| !name.contains(['$', UNKNOWN]));
     let (command, args) = match position {
-        Some(position) => in_place(server, position, script, tail),
-        None => from_scratch(server, script, tail),
+        Some(position) => in_place(server, position, profile, script, tail),
+        None => from_scratch(server, profile, script, tail),
     };
     CommandLine { command, args, locked }
 }
@@ -118,12 +121,17 @@ fn beside(server: &Server<'_>, position: Option<Position>) -> Option<Word<'stati
 fn in_place<'a>(
     server: &Server<'a>,
     position: Position,
+    profile: Option<String>,
     script: Option<[Word<'a>; 4]>,
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
     let argv: Vec<&'a str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
-    let program = prefect_program(&argv, position);
+    let mut program = prefect_program(&argv, position);
+    // Where it stands behind `server` it is not among what is kept.
+    if !program.iter().any(|word| word == "-p" || word.starts_with("--profile")) {
+        program.extend(with_profile(profile));
+    }
     let boundary = container.command.len();
     let inserted = script.as_ref().map_or(0, |script| script.len());
     let split = match boundary {
@@ -144,17 +152,27 @@ fn in_place<'a>(
 fn prefect_program<'a>(argv: &[&'a str], position: Position) -> Vec<Word<'a>> {
     let first = argv[position.program];
     match position.program_kind {
-        Program::Prefect | Program::PythonModule => {
+        Program::Prefect | Program::PythonModule | Program::Packaged => {
             argv[position.program..position.subcommand].iter().map(|token| Cow::Borrowed(*token)).collect()
         }
         Program::Asgi => vec![sibling(first, "prefect")],
         Program::AsgiModule => [first, "-m", "prefect"].map(Cow::Borrowed).to_vec(),
+        // The script takes a program's name: `uv run python -c … prefect`, in place of `uv run -m prefect`.
+        Program::RunnerModule => {
+            let options = argv.get(position.program + 2..position.subcommand).unwrap_or_default();
+            std::iter::once("prefect").chain(options.iter().copied()).map(Cow::Borrowed).collect()
+        }
     }
+}
+
+fn with_profile<'a>(profile: Option<String>) -> Vec<Word<'a>> {
+    profile.into_iter().flat_map(|name| [Cow::Borrowed("--profile"), Cow::Owned(name)]).collect()
 }
 
 /// The documented fallback, where the server's call cannot be rewritten (a shell script, an unreadable command).
 fn from_scratch<'a>(
     server: &Server<'a>,
+    profile: Option<String>,
     script: Option<[Word<'a>; 4]>,
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
@@ -163,7 +181,7 @@ fn from_scratch<'a>(
         script::Program::Words(words) => words.into_iter().map(Cow::Owned).collect(),
         script::Program::OnPath | script::Program::Unknown => vec![Cow::Borrowed("prefect")],
     };
-    let call: Vec<Word<'a>> = program.into_iter().chain(tail).collect();
+    let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
     let keeps_entrypoint =
         container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
     match (keeps_entrypoint, script) {
@@ -181,6 +199,8 @@ fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Wo
     let token = container.command.iter().chain(&container.args).nth(position.program)?;
     match position.program_kind {
         Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(&**token)),
+        Program::RunnerModule => Some(Cow::Borrowed("python")),
+        Program::Packaged => None,
         Program::Prefect | Program::Asgi
             if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) =>
         {

@@ -11,6 +11,7 @@ use crate::prefect::asyncpg::Address;
 use crate::prefect::settings::Field;
 use crate::rules::Server;
 use crate::workload::annotations::Own;
+use crate::workload::command::Change;
 use crate::workload::env::Environment;
 use crate::workload::view::Annotations;
 use crate::workload::{Container, Workload};
@@ -82,7 +83,9 @@ pub fn first(
     if lead.database.is_throwaway_sqlite() {
         return Some(Obstacle::ThrowawaySqlite);
     }
-    if lead.database.is_only_in_script() || script_sets_database(lead) {
+    // What a wrapper in the argv sets (`env URL=…`, `op run --`) it sets for the migration too: it is copied.
+    let in_script = lead.invocation.server().is_none_or(|call| call.position.is_none());
+    if in_script && (lead.database.is_only_in_script() || script_sets_database(lead)) {
         return Some(Obstacle::SettingInScript);
     }
     if !call::is_known(lead) {
@@ -103,8 +106,11 @@ fn script_sets_database(lead: &Server<'_>) -> bool {
     let is_new = |name: &str, value: Option<&str>| {
         pod.get(name).is_none_or(|known| value != Some(&*pod.value(known.index).text))
     };
-    let exported = lead.invocation.exports_before_main();
-    exported.iter().any(|(name, value)| picks_database(name) && is_new(name, value.as_deref()))
+    let sets = |change: &Change| match change {
+        Change::Set { name, value, exported: true } => picks_database(name) && is_new(name, value.as_deref()),
+        _ => false,
+    };
+    lead.invocation.changes_before_main().iter().any(sets)
         || lead.invocation.profile_settings.iter().any(|(name, _)| {
             picks_database(name) && !pod.variables().any(|known| known.name.eq_ignore_ascii_case(name))
         })

@@ -25,7 +25,7 @@ pub struct Reading<'r> {
     /// The workload it belongs to.
     pub workload: &'r Workload<'r>,
     /// What the container runs.
-    pub invocation: &'r Invocation<'r>,
+    pub invocation: &'r Invocation,
     /// Prefixes of values that something fills in later, beside the built-in ones.
     pub opaque: &'r [String],
     /// The grammar of URLs; a test breaks it to see that it is noticed.
@@ -37,7 +37,7 @@ impl<'r> Reading<'r> {
     pub fn new(
         workload: &'r Workload<'r>,
         container: &'r Container<'r>,
-        invocation: &'r Invocation<'r>,
+        invocation: &'r Invocation,
         environment: &'r Environment<'r>,
         opaque: &'r [String],
     ) -> Self {
@@ -100,6 +100,8 @@ pub enum Origin {
     Profile,
     /// Only a mounted file can hold it.
     File,
+    /// The pod has it, and the command line may take it away: what `sudo` keeps is written in the image.
+    Doubted,
 }
 
 impl Origin {
@@ -159,6 +161,8 @@ pub enum Missing {
     NoDriver,
     /// A group of settings as JSON says that there is no URL.
     TakenBack,
+    /// The pod has one, and the command line takes it away from the program.
+    TakenAway,
 }
 
 /// How two settings disagree. The variable of the problem is the one that loses.
@@ -221,6 +225,7 @@ impl Database {
         reader.after(&target);
         let deciding = [Field::Url, Field::OrionUrl, Field::Driver];
         let decided_by = deciding.into_iter().find_map(|field| reader.settings.get(field));
+        reader.doubt(decided_by);
         Database { target, problems: reader.problems, origin, decided_by }
     }
 
@@ -276,7 +281,7 @@ impl Database {
             Origin::ConfigMap => "configMap",
             Origin::Other => "field",
             Origin::Injector => "injector",
-            Origin::CommandLine => "script",
+            Origin::CommandLine | Origin::Doubted => "script",
             Origin::EnvFrom => "envFrom",
             Origin::Profile => "profile",
             Origin::File => "file",

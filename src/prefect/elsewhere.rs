@@ -39,7 +39,8 @@ fn of(reader: &Reader<'_>, names: &[&str], in_json: bool) -> Option<Origin> {
     if in_json {
         return Some(Origin::Other);
     }
-    if invocation.opaque_exports || invocation.unreadable {
+    // A program that a script runs cannot set the script's own environment; a script that is not seen at all can.
+    if invocation.opaque_exports || invocation.unreadable && invocation.main_call().is_none() {
         return Some(Origin::CommandLine);
     }
     let configured = invocation

@@ -8,7 +8,7 @@ use crate::workload::env::Environment;
 
 /// Adds what `prefect config set NAME=VALUE` wrote to the environment, where that does not have the setting by any
 /// name: the environment beats the profile.
-pub fn assign(environment: &mut Environment<'_>, invocation: &Invocation<'_>) {
+pub fn assign(environment: &mut Environment<'_>, invocation: &Invocation) {
     if invocation.profile_settings.is_empty() {
         return;
     }

@@ -297,6 +297,7 @@ impl<'r> Reader<'r> {
             let (missing, variable) = match self.lonely_component() {
                 _ if self.taken_back.is_some() => (Missing::TakenBack, self.taken_back),
                 Some(component) => (Missing::NoDriver, Some(component)),
+                None if self.environment().takes_away(decides) => (Missing::TakenAway, None),
                 None => match near::miss(self.environment(), self.version) {
                     Some(variable) => (Missing::NearMiss, Some(variable)),
                     None => (Missing::Nothing, None),
@@ -307,6 +308,14 @@ impl<'r> Reader<'r> {
             }
         }
         (target, None)
+    }
+
+    /// What the pod sets may not reach the program.
+    pub(super) fn doubt(&mut self, decided_by: Option<usize>) {
+        let from_pod = decided_by.filter(|index| self.environment().position_in_manifest(*index).is_some());
+        if let Some(index) = from_pod.filter(|_| self.environment().is_doubted()) {
+            self.report(index, Fault::Unseen(Origin::Doubted));
+        }
     }
 
     /// The first component that is set, driver aside.
@@ -320,4 +329,12 @@ fn distinct(names: &[String]) -> Vec<&String> {
     const FEW: usize = 12;
     let mut seen = BTreeSet::new();
     names.iter().filter(|name| seen.insert(name.as_str())).take(FEW).collect()
+}
+
+/// Whether a variable of this name picks the database.
+fn decides(name: &str) -> bool {
+    matches!(
+        Field::named(name),
+        Some((Field::Url | Field::Driver | Field::ServerJson | Field::DatabaseJson, _))
+    )
 }

@@ -6,9 +6,10 @@ use crate::prefect::database::{Fault, Problem};
 use crate::prefect::near;
 use crate::prefect::version::Version;
 
-/// The servers, then the containers that run a database command: both need a good setting.
+/// The servers, then the containers that run a database command, then what else a script starts: all need a good
+/// setting.
 pub(super) fn users<'s, 'a>(subject: &'s Subject<'a>) -> impl Iterator<Item = &'s Server<'a>> {
-    subject.servers.iter().chain(&subject.database_commands)
+    subject.servers.iter().chain(&subject.database_commands).chain(&subject.further)
 }
 
 /// Every problem with the settings, and the container it is in.

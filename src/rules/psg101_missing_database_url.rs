@@ -35,6 +35,11 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
                 "`connection_url` is null, which beats every other URL: Prefect would silently use an SQLite file",
                 format!("take `connection_url` out of the JSON and set `{wanted}`"),
             ),
+            Missing::TakenAway => (
+                "the command line takes the database setting away (`env -i`, `unset`, `su -`): Prefect would silently \
+                 use an SQLite file in the container",
+                format!("let the command keep `{wanted}`; `runAsUser` in the `securityContext` picks a user without `su`"),
+            ),
             Missing::NoDriver => (
                 "ignored for want of a driver: Prefect would silently use an SQLite file in the container",
                 "add `PREFECT_SERVER_DATABASE_DRIVER` with the value `postgresql+asyncpg`".to_owned(),

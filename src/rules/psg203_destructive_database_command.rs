@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Server, Subject};
+use super::Subject;
 use crate::finding::{Level, Place, Report, Rule};
 use crate::workload::ContainerRef;
 use crate::workload::command::{Action, Invocation};
@@ -20,14 +20,14 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let spec = &subject.workload.template.spec;
-    let known = subject.servers.iter().chain(&subject.database_commands);
-    let known: BTreeMap<(bool, usize), &Server<'_>> =
-        known.map(|server| ((server.at.init, server.at.index), server)).collect();
+    let read = subject.servers.iter().chain(&subject.database_commands);
+    let known: BTreeMap<_, _> =
+        read.map(|server| ((server.at.init, server.at.index), &server.invocation)).collect();
     let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
     for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
         let container = subject.workload.container(at);
         match known.get(&(at.init, at.index)) {
-            Some(server) => report_calls(&server.invocation, "runs", &subject.place(at), report),
+            Some(invocation) => report_calls(invocation, "runs", &subject.place(at), report),
             None => report_calls(&container.invocation(), "runs", &subject.place(at), report),
         }
         for (field, argv) in container.hooks() {
@@ -37,7 +37,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
-fn report_calls(invocation: &Invocation<'_>, verb: &str, place: &Place, report: &mut Report) {
+fn report_calls(invocation: &Invocation, verb: &str, place: &Place, report: &mut Report) {
     for call in &invocation.calls {
         let (command, loss) = match call.action {
             Action::Reset => ("reset", "drops every table"),

@@ -33,10 +33,14 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Origin::Profile => "the database setting can only come from a Prefect profile, and was not checked",
             Origin::File => "the database setting can only come from a mounted file, and was not checked",
             Origin::CommandLine => "the database setting comes from the container's script, and was not checked",
+            Origin::Doubted => "the command line may take the database setting away (`sudo`, `doas`, `unset`), and that was not checked",
             _ => "the database setting could not be read, and was not checked",
         };
         let wanted = problems::url_name(server);
-        let help = format!("set `{wanted}` in `env` with `valueFrom.secretKeyRef`");
+        let help = match origin {
+            Origin::Doubted => "take that out; `runAsUser` in the `securityContext` picks a user, and `sudo -E` keeps the environment".to_owned(),
+            _ => format!("set `{wanted}` in `env` with `valueFrom.secretKeyRef`"),
+        };
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }
 }

@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
     default: Level::Warn,
     since: "0.1.0",
     fix: None,
-    summary: "an annotation names a container that is not there, or a Prefect image runs a script that cannot be read",
+    summary: "an annotation names a container that is not there, or a command that may start a server cannot be read",
     page: include_str!("psg902_undetected_server.md"),
 };
 
@@ -28,16 +28,34 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         report.add(&RULE, place, what, "name one of the pod's containers").about(wanted);
         return;
     }
-    if !subject.servers.is_empty() || !subject.database_commands.is_empty() || subject.workload.class != Class::Server {
+    if subject.workload.class != Class::Server {
+        return;
+    }
+    for (index, container) in containers.iter().enumerate() {
+        let at = ContainerRef { init: false, index };
+        for (field, argv) in container.hooks() {
+            if container.hook_invocation(argv).server().is_some() {
+                let name = field.rsplit('/').next().unwrap_or(field);
+                let what = format!("`{name}` starts a Prefect server, which is neither checked nor migrated");
+                let help = "start it with `command` or `args` of a container";
+                report.add(&RULE, subject.place_of(at, field), what, help).about(name);
+            }
+        }
+    }
+    if !subject.servers.is_empty() || !subject.database_commands.is_empty() {
         return;
     }
     for (index, container) in containers.iter().enumerate() {
         let official = ImageRef::parse(&container.image).is_some_and(|image| image.is_official_prefect());
-        if official && container.invocation().unreadable {
-            let what = "a Prefect image starts a script that cannot be read: it may be a server, and was not checked";
-            let help = "if it is a server, annotate the pod template with `prefect-guard.io/container: NAME`";
-            let at = ContainerRef { init: false, index };
-            report.add(&RULE, subject.place_of(at, "command"), what, help).about(&*container.image);
-        }
+        let invocation = container.invocation();
+        let what = match () {
+            () if invocation.undecided => "the manifest does not show what this `prefect` command does: it may be a server, and was not checked",
+            () if official && invocation.unreadable => "a Prefect image starts a script that cannot be read: it may be a server, and was not checked",
+            () => continue,
+        };
+        let help = "if it is a server, annotate the pod template with `prefect-guard.io/container: NAME`";
+        let at = ContainerRef { init: false, index };
+        let field = if container.command.is_empty() { "args" } else { "command" };
+        report.add(&RULE, subject.place_of(at, field), what, help).about(&*container.image);
     }
 }

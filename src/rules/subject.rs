@@ -1,16 +1,17 @@
 //! What a rule gets to see, and how it is made from a workload.
 
-use std::borrow::Cow;
-
 use crate::finding::Place;
 use crate::patch::plan::{self, Before, Plan};
 use crate::policy::Settings;
-use crate::prefect::database::{Database, Reading};
+use crate::prefect::database::{Database, Problem, Reading};
 use crate::prefect::profile;
 use crate::workload::annotations::Own;
-use crate::workload::command::{Action, Invocation};
+use crate::workload::command::{Action, Call, Invocation};
 use crate::workload::env::Environment;
 use crate::workload::{Class, Container, ContainerRef, Workload};
+
+/// How many servers of one script are judged beside the first.
+const MOST_SERVERS: usize = 16;
 
 /// One workload, read and understood.
 pub struct Subject<'a> {
@@ -26,6 +27,8 @@ pub struct Subject<'a> {
     /// Jobs), with the environment and the database setting they would use. Our own container is not among them
     /// while it only migrates.
     pub database_commands: Vec<Server<'a>>,
+    /// Further servers that a container's script starts, each with an environment of its own.
+    pub further: Vec<Server<'a>>,
     /// What should be done about the migration.
     pub plan: Plan<'a>,
 }
@@ -37,7 +40,7 @@ pub struct Server<'a> {
     /// The container.
     pub container: &'a Container<'a>,
     /// What it runs.
-    pub invocation: Invocation<'a>,
+    pub invocation: Invocation,
     /// Its environment as the process will see it.
     pub environment: Environment<'a>,
     /// The database setting that Prefect finds in that environment.
@@ -56,6 +59,7 @@ impl<'a> Subject<'a> {
         let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
         let mut servers = Vec::new();
         let mut database_commands = Vec::new();
+        let mut further = Vec::new();
         for at in refs(false, spec.containers.len()).chain(refs(true, spec.init_containers().len())) {
             let container = workload.container(at);
             let invocation = container.invocation();
@@ -67,8 +71,10 @@ impl<'a> Subject<'a> {
             let named = !at.init && own.container == Some(&*container.name);
             let runs = invocation.server().is_some() && (!at.init || container.is_native_sidecar());
             if (runs || named) && !is_ours && workload.class == Class::Server {
-                servers.push(Server::new(workload, settings, at, invocation));
-            } else if !invocation.calls.is_empty() && !invocation.elsewhere {
+                let server = Server::new(workload, settings, at, invocation);
+                further.extend(server.others(workload, settings));
+                servers.push(server);
+            } else if !invocation.is_elsewhere() {
                 database_commands.push(Server::new(workload, settings, at, invocation));
             }
         }
@@ -78,7 +84,7 @@ impl<'a> Subject<'a> {
             servers[..=index].rotate_right(1);
         }
         let plan = plan::make(workload, settings, &servers, own, before);
-        Subject { workload, settings, own, servers, database_commands, plan }
+        Subject { workload, settings, own, servers, database_commands, further, plan }
     }
 
     /// The server that leads.
@@ -109,17 +115,34 @@ impl<'a> Server<'a> {
         workload: &'a Workload<'a>,
         settings: &'a Settings,
         at: ContainerRef,
-        invocation: Invocation<'a>,
+        invocation: Invocation,
     ) -> Self {
         let container = workload.container(at);
         let mut environment = Environment::new(container, workload.template.spec.service_links());
-        for (name, value) in invocation.exports_before_main() {
-            let value = value.as_ref().map(|value| Cow::Owned(value.to_string()));
-            environment.assign(name.to_string(), value);
-        }
+        environment.change(invocation.changes_before_main());
         profile::assign(&mut environment, &invocation);
         let reading = Reading::new(workload, container, &invocation, &environment, &settings.opaque_values);
         let database = Database::read(&reading);
         Server { at, container, invocation, environment, database }
+    }
+
+    /// The servers that the same script starts in other environments, with what is wrong in those alone.
+    fn others(&self, workload: &'a Workload<'a>, settings: &'a Settings) -> Vec<Self> {
+        let other = |call: &Call| {
+            let mut invocation = self.invocation.clone();
+            invocation.calls = vec![call.clone()];
+            let mut server = Server::new(workload, settings, self.at, invocation);
+            let is_new = |problem: &Problem| {
+                let own = problem
+                    .variable
+                    .is_some_and(|index| server.environment.position_in_manifest(index).is_none());
+                own || !self.database.problems.contains(problem)
+            };
+            let problems =
+                server.database.problems.iter().filter(|problem| is_new(problem)).cloned().collect();
+            server.database.problems = problems;
+            server
+        };
+        self.invocation.other_servers().take(MOST_SERVERS).map(other).collect()
     }
 }

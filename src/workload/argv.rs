@@ -3,22 +3,24 @@
 use std::borrow::Cow;
 
 use super::Container;
+use super::budget::Budget;
 use super::command::{self, Invocation};
 use super::env::Environment;
+use super::reader::{Known, UNKNOWN};
 use super::view::Text;
 
 impl Container<'_> {
     /// What the container runs. Settled without reading when no token could name Prefect.
-    pub fn invocation(&self) -> Invocation<'_> {
+    pub fn invocation(&self) -> Invocation {
         self.reads(&self.command, &self.args)
     }
 
     /// What a hook or a probe of the container runs.
-    pub fn hook_invocation<'t>(&'t self, argv: &'t [Text<'_>]) -> Invocation<'t> {
+    pub fn hook_invocation(&self, argv: &[Text<'_>]) -> Invocation {
         self.reads(argv, &[])
     }
 
-    fn reads<'t>(&'t self, command: &'t [Text<'_>], args: &'t [Text<'_>]) -> Invocation<'t> {
+    fn reads(&self, command: &[Text<'_>], args: &[Text<'_>]) -> Invocation {
         let tokens = || command.iter().chain(args);
         // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`, `… | sh`.
         let worth_reading = |token: &str| {
@@ -29,29 +31,49 @@ impl Container<'_> {
         if !tokens().any(|token| worth_reading(token)) {
             return Invocation::default();
         }
+        let values = self.env.iter().filter_map(|variable| variable.value.as_deref());
+        let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
         let environment = Environment::new(self, true);
-        let lookup = |name: &str| {
-            let value = environment.value(environment.get(name)?.index);
-            (!value.is_partly_hidden()).then(|| value.text.into_owned())
-        };
+        let lookup = |name: &str| known(&environment, name, &budget);
         if tokens().any(|token| token.contains("$(")) {
-            let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup)).collect();
+            let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
             let argv: Vec<&str> = expanded.iter().map(|token| &**token).collect();
-            return command::read(&argv, &lookup).into_owned();
+            return command::read_within(&argv, &lookup, &budget);
         }
         let argv: Vec<&str> = tokens().map(|token| &**token).collect();
-        command::read(&argv, &lookup)
+        command::read_within(&argv, &lookup, &budget)
     }
 }
 
-/// Puts literal variables in for `$(NAME)` and `$` for `$$`, as the kubelet does in commands; what is not known
-/// stays.
-fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Option<String>) -> Cow<'t, str> {
+/// What the manifest says of a variable of the container.
+fn known(environment: &Environment<'_>, name: &str, budget: &Budget) -> Known {
+    if !budget.step(1 + environment.len() / 8) {
+        return Known::Hidden;
+    }
+    let Some(variable) = environment.get(name) else {
+        return if environment.env_from_may_define(name) { Known::Hidden } else { Known::Unset };
+    };
+    // A value that is put together is paid for by what it is made of as well.
+    if !budget.text(environment.written(variable.index).len()) {
+        return Known::Hidden;
+    }
+    let value = environment.value(variable.index);
+    if value.is_partly_hidden() || !budget.text(value.text.len()) {
+        return Known::Hidden;
+    }
+    Known::Value(value.text.into_owned())
+}
+
+/// Puts literal variables in for `$(NAME)` and `$` for `$$`, as the kubelet does in commands; what is not defined
+/// stays, and what is not visible is marked.
+fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Cow<'t, str> {
     if !token.contains("$(") {
         return Cow::Borrowed(token);
     }
+    // Behind the last `)` no reference closes.
+    let (head, last) = token.rfind(')').map_or(("", token), |at| token.split_at(at + 1));
     let mut out = String::with_capacity(token.len());
-    let mut rest = token;
+    let mut rest = head;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
@@ -63,8 +85,9 @@ fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Option<String>) -> Cow<'t
             }
             (None, Some((name, tail))) => {
                 match lookup(name) {
-                    Some(value) => out.push_str(&value),
-                    None => out.push_str(&rest[at..rest.len() - tail.len()]),
+                    Known::Value(value) if budget.step(1 + name.len() / 16) => out.push_str(&value),
+                    Known::Unset => out.push_str(&rest[at..rest.len() - tail.len()]),
+                    Known::Value(_) | Known::Hidden => out.push(UNKNOWN),
                 }
                 tail
             }
@@ -75,19 +98,23 @@ fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Option<String>) -> Cow<'t
         };
     }
     out.push_str(rest);
+    out.push_str(&last.replace("$$", "$"));
     Cow::Owned(out)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
+    use super::super::reader::{Known, UNKNOWN};
     use super::expand;
 
     #[test]
     fn puts_variables_in_as_the_kubelet_does() {
         let lookup = |name: &str| match name {
-            "P" => Some("prefect".to_owned()),
-            "EMPTY" => Some(String::new()),
-            _ => None,
+            "P" => Known::Value("prefect".to_owned()),
+            "EMPTY" => Known::Value(String::new()),
+            "SECRET" => Known::Hidden,
+            _ => Known::Unset,
         };
         let cases = [
             ("$(P)", "prefect"),
@@ -98,9 +125,39 @@ mod tests {
             ("a$(NOT)b$(P)", "a$(NOT)bprefect"),
             ("$(P", "$(P"),
             ("$P $(", "$P $("),
+            ("$(P) $$ $( $", "prefect $ $( $"),
         ];
         for (token, wanted) in cases {
-            assert_eq!(expand(token, &lookup), wanted, "{token}");
+            assert_eq!(expand(token, &lookup, &Budget::of(100)), wanted, "{token}");
         }
+        assert_eq!(expand("-$(SECRET)", &lookup, &Budget::of(100)), format!("-{UNKNOWN}"));
+    }
+
+    #[test]
+    fn references_to_a_long_value_are_paid_for() {
+        // 25,000 references to 100 KB asked for more than a gigabyte.
+        let json = serde_json::json!({"name": "api", "env": [{"name": "A", "value": "x".repeat(100_000)}],
+            "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
+        let json = json.to_string();
+        let container: super::Container<'_> = serde_json::from_str(&json).unwrap();
+        assert!(container.invocation().unreadable);
+    }
+
+    #[test]
+    fn references_among_many_variables_are_paid_for() {
+        let env: Vec<_> =
+            (0..20_000).map(|i| serde_json::json!({"name": format!("V{i}"), "value": "x"})).collect();
+        let args: Vec<String> = (0..20_000).map(|_| "$(NONE)".to_owned()).collect();
+        let json =
+            serde_json::json!({"name": "api", "env": env, "command": ["prefect"], "args": args}).to_string();
+        let container: super::Container<'_> = serde_json::from_str(&json).unwrap();
+        assert!(container.invocation().unreadable);
+    }
+
+    #[test]
+    fn references_that_never_close_are_looked_for_once() {
+        // Two seconds of work when each of them looked for its end.
+        let token = "$(".repeat(1 << 20);
+        assert_eq!(expand(&token, &|_| Known::Unset, &Budget::of(0)), token);
     }
 }

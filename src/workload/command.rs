@@ -4,10 +4,13 @@
 //! The image's name and the container's name say nothing here: a worker runs the same image. Sources: the Prefect
 //! CLI (`prefect/cli/server.py`), the image's entrypoint (`/usr/bin/tini -g -- /opt/prefect/entrypoint.sh`).
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+pub use super::changes::Change;
 pub use super::reader::read;
+pub(super) use super::reader::read_within;
+pub(crate) use super::shell::UNKNOWN;
 
 /// What a Prefect call does, as far as it matters to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,10 +62,14 @@ pub enum Program {
     Prefect,
     /// `python … -m prefect`.
     PythonModule,
-    /// `uvicorn`, `gunicorn`…
+    /// A program that runs Prefect in its own process: `uvicorn`, `gunicorn`, `coverage run -m prefect`.
     Asgi,
-    /// `python … -m uvicorn` and the like.
+    /// The same, itself run by `python … -m`: `python -m uvicorn`.
     AsgiModule,
+    /// `uv run -m prefect`: a module that a runner starts; `program` is the option before it.
+    RunnerModule,
+    /// `uvx prefect@3.8.8`: a tool fetches it, so that no other program of its environment can be named.
+    Packaged,
 }
 
 /// One Prefect call of a container.
@@ -76,27 +83,29 @@ pub struct Call {
     pub position: Option<Position>,
     /// `--profile NAME`, when given.
     pub profile: Option<String>,
-    /// How many entries of [`Invocation::exports`] come before this call.
-    pub(super) exports_before: usize,
+    /// What wrappers and the script have done to the environment when it is made, in order.
+    pub changes: Arc<[Change]>,
+    /// It happens in another pod (`kubectl exec … -- prefect …`): nothing of this container concerns it.
+    pub elsewhere: bool,
 }
 
 /// What a container runs.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Invocation<'a> {
+pub struct Invocation {
     /// The Prefect calls we care about, in order.
     pub calls: Vec<Call>,
-    /// Variables that wrappers and shell scripts set, in order: `None` where the value cannot be read.
-    pub exports: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
+    /// What is done to the environment by the end; `None` where nothing is.
+    pub(super) changes: Option<Arc<[Change]>>,
     /// Settings written by `prefect config set NAME=VALUE` in the script.
     pub profile_settings: Vec<(String, Option<String>)>,
-    /// The script reads files or command output that may set any variable (`. FILE`, `export $(…)`).
+    /// The command reads files or command output that may set any variable (`. FILE`, `export $(…)`).
     pub opaque_exports: bool,
     /// The command is a shell script given on the command line.
     pub shell: bool,
     /// The command is a script or a string that we cannot read.
     pub unreadable: bool,
-    /// The calls happen in another pod (`kubectl exec … -- prefect …`): nothing of this container concerns them.
-    pub elsewhere: bool,
+    /// It calls `prefect`, and the manifest does not show what for (`prefect server $ACTION`).
+    pub undecided: bool,
 }
 
 impl fmt::Debug for Call {
@@ -106,17 +115,16 @@ impl fmt::Debug for Call {
 }
 
 /// Names only: what a script sets may be a password.
-impl fmt::Debug for Invocation<'_> {
+impl fmt::Debug for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exports: Vec<&str> = self.exports.iter().map(|(name, _)| &**name).collect();
         f.debug_struct("Invocation")
             .field("calls", &self.calls)
-            .field("exports", &exports)
+            .field("changes", &self.changes_before_main())
             .finish_non_exhaustive()
     }
 }
 
-impl Invocation<'_> {
+impl Invocation {
     /// The first call that is a server.
     pub fn server(&self) -> Option<&Call> {
         self.calls.iter().find(|call| call.action.is_server())
@@ -125,6 +133,15 @@ impl Invocation<'_> {
     /// The call that names the container's role: the server if there is one, else the first database command.
     pub fn main_call(&self) -> Option<&Call> {
         self.server().or(self.calls.first())
+    }
+
+    /// Servers beside the first that start in another environment than that one.
+    pub fn other_servers(&self) -> impl Iterator<Item = &Call> {
+        let first = self.server();
+        let differs = move |call: &&Call| {
+            first.is_some_and(|first| call.changes != first.changes || call.profile != first.profile)
+        };
+        self.calls.iter().filter(|call| call.action.is_server()).filter(differs)
     }
 
     /// Whether the container's own script migrates before it starts the server.
@@ -139,25 +156,17 @@ impl Invocation<'_> {
         self.server().is_none() && self.calls.iter().any(|call| call.action == Action::Upgrade)
     }
 
-    /// The same, borrowing nothing.
-    pub fn into_owned<'b>(self) -> Invocation<'b> {
-        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let exports = self.exports.into_iter().map(|(name, value)| (owned(name), value.map(owned))).collect();
-        Invocation {
-            exports,
-            calls: self.calls,
-            profile_settings: self.profile_settings,
-            opaque_exports: self.opaque_exports,
-            shell: self.shell,
-            unreadable: self.unreadable,
-            elsewhere: self.elsewhere,
-        }
+    /// Whether all that it does happens in other pods.
+    pub fn is_elsewhere(&self) -> bool {
+        self.calls.iter().all(|call| call.elsewhere)
     }
 
-    /// The variables set before the main call.
-    pub fn exports_before_main(&self) -> &[(Cow<'_, str>, Option<Cow<'_, str>>)] {
-        let end = self.main_call().map_or(self.exports.len(), |call| call.exports_before);
-        &self.exports[..end]
+    /// What is done to the environment before the main call.
+    pub fn changes_before_main(&self) -> &[Change] {
+        match self.main_call() {
+            Some(call) => &call.changes,
+            None => self.changes.as_deref().unwrap_or_default(),
+        }
     }
 }
 

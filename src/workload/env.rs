@@ -10,7 +10,9 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
+use super::changes::Change;
 use super::view::{Container, EnvFrom, EnvVar};
 
 /// Stands for a piece of a value that the manifest does not show: a Secret's content, a field of the pod.
@@ -32,6 +34,21 @@ pub struct Environment<'a> {
     from: &'a [EnvFrom<'a>],
     service_links: bool,
     assigned: Vec<Assignment<'a>>,
+    taken: Taken<'a>,
+    doubted: bool,
+}
+
+/// What the command line takes away of what the pod gives.
+#[derive(Debug, Clone, Default)]
+struct Taken<'a> {
+    all: bool,
+    names: BTreeSet<Cow<'a, str>>,
+}
+
+impl Taken<'_> {
+    fn holds(&self, name: &str) -> bool {
+        self.all || self.names.contains(name)
+    }
 }
 
 /// What the command line itself sets before the server starts.
@@ -108,12 +125,61 @@ impl<'a> Environment<'a> {
             from: &container.env_from,
             service_links,
             assigned: Vec::new(),
+            taken: Taken::default(),
+            doubted: false,
         }
+    }
+
+    /// How many variables there are to look through.
+    pub fn len(&self) -> usize {
+        self.variables.len() + self.assigned.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Adds what the command line sets before the server starts; `None` where the value cannot be read.
     pub fn assign(&mut self, name: impl Into<Cow<'a, str>>, value: Option<Cow<'a, str>>) {
         self.assigned.push(Assignment { name: name.into(), value });
+    }
+
+    /// Applies what the command line does to it. Comes before any index is handed out.
+    pub fn change(&mut self, changes: &[Change]) {
+        // From the end, since the last word on a name counts.
+        let mut settled = BTreeSet::new();
+        let mut assigned = Vec::new();
+        for change in changes.iter().rev() {
+            match change {
+                Change::Set { name, value, exported: true } if settled.insert(name) => {
+                    let value = value.clone().map(Cow::Owned);
+                    assigned.push(Assignment { name: Cow::Owned(name.clone()), value });
+                }
+                Change::Set { name, exported: false, .. } | Change::Unset(name) if settled.insert(name) => {
+                    self.taken.names.insert(Cow::Owned(name.clone()));
+                }
+                Change::Clear => {
+                    self.taken.all = true;
+                    break;
+                }
+                Change::Doubt => self.doubted = true,
+                Change::Set { .. } | Change::Unset(_) => {}
+            }
+        }
+        self.assigned.extend(assigned.into_iter().rev());
+    }
+
+    /// Whether the command line may take away what the pod gives: what `sudo` keeps is not visible.
+    pub fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
+    /// Whether the command line takes away a variable of the pod that `matters`, or one that `envFrom` may hold.
+    pub fn takes_away(&self, matters: impl Fn(&str) -> bool) -> bool {
+        let from_env =
+            self.variables.iter().any(|variable| self.taken.holds(&variable.name) && matters(&variable.name));
+        from_env || self.taken.all && !self.from.is_empty()
     }
 
     /// All variables in the order in which they take effect, duplicates included.
@@ -123,6 +189,7 @@ impl<'a> Environment<'a> {
             name: &variable.name,
             source: source(variable),
         });
+        let from_pod = from_pod.filter(|variable| !self.taken.holds(variable.name));
         let base = self.variables.len();
         let from_command = self.assigned.iter().enumerate().map(move |(index, assignment)| Variable {
             index: base + index,
@@ -139,6 +206,9 @@ impl<'a> Environment<'a> {
 
     /// The variable at `index`, as [`Variable::index`] numbers them.
     pub fn at(&self, index: usize) -> Option<Variable<'_>> {
+        if self.taken.all || !self.taken.names.is_empty() {
+            return self.variables().find(|variable| variable.index == index);
+        }
         if let Some(variable) = self.variables.get(index) {
             return Some(Variable { index, name: &variable.name, source: source(variable) });
         }
@@ -165,20 +235,25 @@ impl<'a> Environment<'a> {
 
     /// Whether the container has any `envFrom`.
     pub fn has_env_from(&self) -> bool {
-        !self.from.is_empty()
+        !self.from.is_empty() && !self.taken.all
     }
 
     /// Whether some `envFrom` could define exactly this name.
     pub fn env_from_may_define(&self, name: &str) -> bool {
+        !self.taken.holds(name) && self.is_from_a_source(name)
+    }
+
+    fn is_from_a_source(&self, name: &str) -> bool {
         self.from.iter().any(|from| name.strip_prefix(&*from.prefix).is_some_and(|key| !key.is_empty()))
     }
 
     /// Whether some `envFrom` could define this name in any mixture of cases.
     pub fn env_from_may_define_in_any_case(&self, name: &str) -> bool {
-        self.from.iter().any(|from| {
-            let prefix = from.prefix.as_bytes();
-            name.len() > prefix.len() && name.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix)
-        })
+        !self.taken.holds(name)
+            && self.from.iter().any(|from| {
+                let prefix = from.prefix.as_bytes();
+                name.len() > prefix.len() && name.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix)
+            })
     }
 
     /// Whether the kubelet adds variables for the Services of the namespace.
@@ -254,7 +329,7 @@ impl<'a> Environment<'a> {
             let value = self.resolve(earlier, budget)?;
             text.push_str(&value.text);
             out.undefined.extend(value.undefined);
-        } else if self.env_from_may_define(name) || self.is_service_variable(name) {
+        } else if self.is_from_a_source(name) || self.is_service_variable(name) {
             text.push(HIDDEN);
         } else {
             text.push_str("$(");
@@ -437,6 +512,36 @@ mod tests {
         assert_eq!(environment.value(variable.index).text, "2");
         assert!(environment.value(environment.get("B").unwrap().index).is_hidden());
         assert_eq!(environment.position_in_manifest(variable.index), None);
+    }
+
+    #[test]
+    fn the_command_line_takes_away() {
+        let json =
+            container(r#"{"name":"A","value":"1"},{"name":"B","value":"$(A)2"}"#, r#"{"prefix":"F_"}"#);
+        let container: Container<'_> = serde_json::from_str(&json).unwrap();
+        let names = |environment: &Environment<'_>| {
+            environment.variables().map(|variable| variable.name.to_owned()).collect::<Vec<_>>()
+        };
+        let mut environment = Environment::new(&container, true);
+        let set = |name: &str, exported| Change::Set {
+            name: name.to_owned(),
+            value: Some("3".to_owned()),
+            exported,
+        };
+        environment.change(&[set("A", true), Change::Unset("A".to_owned())]);
+        assert_eq!(names(&environment), ["B"]);
+        // What the kubelet has put in before stays in.
+        let left = environment.get("B").unwrap();
+        assert_eq!((environment.value(left.index).text.as_ref(), left.index), ("12", 1));
+        assert_eq!(environment.at(1), Some(left));
+        assert!(environment.at(0).is_none() && environment.env_from_may_define("F_A"));
+        let mut environment = Environment::new(&container, true);
+        environment.change(&[Change::Unset("A".to_owned()), set("A", true), set("B", false)]);
+        assert_eq!(names(&environment), ["A", "A"]);
+        let mut environment = Environment::new(&container, true);
+        environment.change(&[set("A", true), Change::Clear, set("C", true)]);
+        assert_eq!(names(&environment), ["C"]);
+        assert!(!environment.env_from_may_define("F_A") && environment.takes_away(|name| name == "B"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 pub mod annotations;
 mod argv;
+mod budget;
+mod calls;
+mod changes;
 pub mod command;
 pub mod discover;
 pub mod env;
@@ -10,10 +13,12 @@ pub(crate) mod outline;
 pub mod quantity;
 mod reader;
 pub(crate) mod scan;
+mod script;
 mod shell;
 pub mod verbatim;
 pub mod view;
 mod words;
+mod wrappers;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

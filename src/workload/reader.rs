@@ -2,38 +2,73 @@
 
 use std::borrow::Cow;
 
+use super::budget::Budget;
+use super::changes::{Change, Changes};
 use super::command::{Action, Call, Invocation, Position, Program};
-use super::shell;
+use super::script::Script;
+pub(super) use super::shell::UNKNOWN;
 use super::words::{
-    Python, basename, is_assignment, is_name_char, is_python, is_shell, only_talks_of_it, options,
-    prints_only, python, runner, serves_prefect, split_string,
+    Python, basename, is_assignment, is_prefect, is_python, is_shell, options, prints_only, python, runner,
+    serves_prefect,
 };
+use super::wrappers::{self, Effect, has_option, wrapper};
+
+/// What the manifest says of an environment variable of the container.
+pub(super) enum Known {
+    /// Its value.
+    Value(String),
+    /// It may be set; the manifest does not show to what.
+    Hidden,
+    /// The manifest does not set it. The image may.
+    Unset,
+}
 
 /// Reads an argv (command, then args). `lookup` gives the literal value of an environment variable, for `$VAR` in
 /// a shell string.
-pub fn read<'a>(argv: &[&'a str], lookup: &dyn Fn(&str) -> Option<String>) -> Invocation<'a> {
-    let mut reader = Reader { invocation: Invocation::default(), lookup, depth: 0, arguments: Vec::new() };
-    let tokens: Vec<Cow<'a, str>> = argv.iter().map(|token| Cow::Borrowed(*token)).collect();
+pub fn read(argv: &[&str], lookup: &dyn Fn(&str) -> Option<String>) -> Invocation {
+    let budget = Budget::of(argv.iter().map(|token| token.len()).sum());
+    read_within(argv, &|name| lookup(name).map_or(Known::Unset, Known::Value), &budget)
+}
+
+/// The same within a budget that others spend from too.
+pub(super) fn read_within(argv: &[&str], lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Invocation {
+    let mut reader = Reader {
+        invocation: Invocation::default(),
+        lookup,
+        budget,
+        changes: Changes::default(),
+        depth: 0,
+        script: Script::default(),
+    };
+    let tokens: Vec<Token<'_>> = argv.iter().map(|token| Cow::Borrowed(*token)).collect();
     reader.command(&tokens, 0, Level::Argv);
+    reader.invocation.changes = reader.changes.seen(budget);
+    // What is left unread may be anything.
+    reader.invocation.unreadable |= budget.is_overdrawn();
     reader.invocation
 }
 
+/// A word of a command line.
+pub(super) type Token<'a> = Cow<'a, str>;
+
 /// Where the words come from: the container's own argv, or a shell script in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     Argv,
     Script,
 }
 
-/// How deep `sh -c` and `eval` may nest.
-const MAX_DEPTH: usize = 6;
+/// How deep scripts, functions and wrappers that are read anew may nest.
+pub(super) const MAX_DEPTH: usize = 12;
 
-struct Reader<'a, 'l> {
-    invocation: Invocation<'a>,
-    lookup: &'l dyn Fn(&str) -> Option<String>,
-    depth: usize,
-    /// `$0`, `$1`… of the script that is being read.
-    arguments: Vec<Cow<'a, str>>,
+pub(super) struct Reader<'l> {
+    pub(super) invocation: Invocation,
+    pub(super) lookup: &'l dyn Fn(&str) -> Known,
+    pub(super) budget: &'l Budget,
+    pub(super) changes: Changes,
+    pub(super) depth: usize,
+    /// What is known of the script that is being read.
+    pub(super) script: Script,
 }
 
 /// What came of skipping one wrapper.
@@ -42,65 +77,71 @@ enum Step {
     At(usize),
     /// The same, and a runner sets the interpreter for what follows.
     InRunner(usize),
+    /// It was read to its end.
+    Read,
     /// This is no wrapper.
     Done,
 }
 
-impl<'a> Reader<'a, '_> {
+/// The command that is being read: its words, and how they came about.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'t, 'a> {
+    pub tokens: &'t [Token<'a>],
+    pub level: Level,
+    pub in_runner: bool,
+}
+
+impl Reader<'_> {
     /// Reads one command from token `at` on.
-    fn command(&mut self, tokens: &[Cow<'a, str>], mut at: usize, level: Level) {
-        let mut in_runner = false;
-        while at < tokens.len() {
-            let name = basename(&tokens[at]);
-            if is_shell(name) {
-                return self.shell(tokens, at, level);
+    pub(super) fn command(&mut self, tokens: &[Token<'_>], at: usize, level: Level) {
+        self.line(Line { tokens, level, in_runner: false }, at);
+    }
+
+    fn line(&mut self, mut line: Line<'_, '_>, mut at: usize) {
+        if self.depth > MAX_DEPTH || !self.budget.step(1) {
+            self.invocation.unreadable = true;
+            return;
+        }
+        self.depth += 1;
+        while at < line.tokens.len() && self.budget.step(1) {
+            if is_shell(basename(&line.tokens[at])) {
+                self.shell(line, at);
+                break;
             }
-            if name == "eval" && level == Level::Script {
-                let script = tokens[at + 1..].join(" ");
-                return self.script(&script, self.arguments.clone());
-            }
-            if let Some((script, rest)) = split_string(name, &tokens[at + 1..]) {
-                let words = shlex::split(script).unwrap_or_default().into_iter().map(Cow::Owned);
-                let words: Vec<Cow<'a, str>> = words.chain(rest.iter().cloned()).collect();
-                let start = self.assignments(&words, 0);
-                return self.command(&words, start, Level::Script);
-            }
-            match self.wrapper(tokens, at, level) {
+            match self.wrapper(line, at) {
                 Step::At(next) => at = next,
-                Step::InRunner(next) => (at, in_runner) = (next, true),
-                Step::Done => return self.program(tokens, at, level, in_runner),
+                Step::InRunner(next) => (at, line.in_runner) = (next, true),
+                Step::Read => break,
+                Step::Done => {
+                    self.program(line, at);
+                    break;
+                }
             }
         }
+        self.depth -= 1;
     }
 
     /// Skips one wrapper that runs the rest of its arguments.
-    fn wrapper(&mut self, tokens: &[Cow<'a, str>], at: usize, level: Level) -> Step {
+    fn wrapper(&mut self, line: Line<'_, '_>, at: usize) -> Step {
+        let Line { tokens, level, .. } = line;
         let rest = &tokens[at + 1..];
-        let with_options = |takes_value: &[&str]| at + 1 + options(rest, takes_value);
-        match basename(&tokens[at]) {
-            "tini" | "tini-static" | "dumb-init" | "catatonit" | "docker-init" => {
-                Step::At(with_options(&["-p", "-e", "-r", "--rewrite"]))
-            }
-            "env" => Step::At(self.assignments(tokens, with_options(&["-u", "-C", "--unset", "--chdir"]))),
-            "exec" => Step::At(with_options(&["-a"])),
-            "command" | "nohup" | "time" | "builtin" | "ddtrace-run" | "catchsegv" | "setsid" => {
-                Step::At(with_options(&["-f", "-o"]))
-            }
-            "nice" | "ionice" | "stdbuf" | "chrt" | "taskset" => {
-                Step::At(with_options(&["-n", "-c", "-p", "-i", "-o", "-e"]))
-            }
-            "sudo" => Step::At(self.assignments(tokens, with_options(&["-u", "-g", "--user", "--group"]))),
-            "gosu" | "su-exec" | "chroot" | "setuidgid" => Step::At((at + 2).min(tokens.len())),
-            "timeout" => {
-                Step::At((with_options(&["-s", "-k", "--signal", "--kill-after"]) + 1).min(tokens.len()))
+        let name = basename(&tokens[at]);
+        if let Some(known) = wrapper(name) {
+            let given = options(rest, known.values);
+            self.affect(known.effect, &rest[..given]);
+            let next = (at + 1 + given + known.operands).min(tokens.len());
+            return Step::At(if name == "sudo" { self.assignments(tokens, next) } else { next });
+        }
+        match name {
+            "env" => self.env(line, at + 1),
+            "xargs" => {
+                Step::At(at + 1 + options(rest, &["-n", "-I", "-P", "-d", "-L", "-s", "-a", "-E", "-i"]))
             }
             "newrelic-admin" if rest.first().is_some_and(|t| t == "run-program") => Step::At(at + 2),
-            "busybox" => Step::At(at + 1),
-            "uv" | "poetry" | "pdm" | "pipenv" | "hatch" | "rye" | "pixi" | "conda" | "mamba"
-            | "micromamba"
-                if rest.iter().any(|t| t == "run") =>
-            {
-                Step::InRunner(at + 1 + runner(rest))
+            _ if wrappers::is_runner(name) && rest.iter().any(|t| t == "run") => {
+                let given = runner(rest);
+                self.invocation.opaque_exports |= has_option(&rest[..given], &["--env-file"]);
+                Step::InRunner(at + 1 + given)
             }
             name if name.ends_with("entrypoint.sh") && !rest.is_empty() => Step::At(at + 1),
             _ if is_assignment(&tokens[at]) && level == Level::Script => {
@@ -110,68 +151,110 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    fn affect(&mut self, effect: Effect, given: &[Token<'_>]) {
+        match effect {
+            Effect::ClearsWith(wanted) if has_option(given, wanted) => self.changes.push(Change::Clear),
+            Effect::DoubtWithout(kept) => {
+                // `--preserve-env=PREFECT_…` says what it keeps.
+                let listed = given.iter().any(|o| o.starts_with("--preserve-env=") && o.contains("PREFECT_"));
+                if !listed && !has_option(given, kept) {
+                    self.changes.push(Change::Doubt);
+                }
+            }
+            Effect::SetsWith(wanted) => self.invocation.opaque_exports |= has_option(given, wanted),
+            Effect::ClearsWith(_) | Effect::None => {}
+        }
+    }
+
+    /// `env [-i] [-u NAME] [NAME=VALUE…] PROGRAM`, or `env -S 'STRING' …`, from the word after `env`.
+    fn env(&mut self, line: Line<'_, '_>, mut at: usize) -> Step {
+        let tokens = line.tokens;
+        while let Some(token) = tokens.get(at).filter(|token| token.starts_with('-')) {
+            at += 1;
+            let next = || tokens.get(at).map(|value| &**value).unwrap_or_default();
+            let (name, value) = token.split_once('=').unwrap_or((token, ""));
+            match name {
+                "--" => break,
+                "-" | "--ignore-environment" => self.changes.push(Change::Clear),
+                "--unset" => {
+                    self.changes
+                        .push(Change::Unset(if value.is_empty() { next() } else { value }.to_owned()));
+                    at += usize::from(value.is_empty());
+                }
+                "--chdir" => at += usize::from(value.is_empty()),
+                "--split-string" if value.is_empty() => {
+                    return self.split_string(next(), &tokens[at..], true);
+                }
+                "--split-string" => return self.split_string(value, &tokens[at..], false),
+                _ if name.starts_with("--") => {}
+                _ => {
+                    for (index, letter) in token.char_indices().skip(1) {
+                        let attached = &token[index + 1..];
+                        let value = if attached.is_empty() { next() } else { attached };
+                        match letter {
+                            'i' => self.changes.push(Change::Clear),
+                            'S' => return self.split_string(value, &tokens[at..], attached.is_empty()),
+                            'u' => self.changes.push(Change::Unset(value.to_owned())),
+                            'C' => {}
+                            _ => continue,
+                        }
+                        if letter != 'i' {
+                            at += usize::from(attached.is_empty());
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        // `env $(cat FILE) prefect …`
+        while tokens.get(at).is_some_and(|token| token.starts_with(UNKNOWN)) {
+            self.invocation.opaque_exports = true;
+            at += 1;
+        }
+        Step::At(self.assignments(tokens, at).min(tokens.len()))
+    }
+
+    /// The string of `env -S` is split into words, options of `env` among them.
+    fn split_string(&mut self, script: &str, rest: &[Token<'_>], separate: bool) -> Step {
+        let rest = rest.get(usize::from(separate)..).unwrap_or_default();
+        if !self.budget.step(rest.len() + script.len() / 8) {
+            self.invocation.unreadable = true;
+            return Step::Read;
+        }
+        let words = shlex::split(script).unwrap_or_default();
+        let words = words.into_iter().map(|word| if word.contains("${") { self.expand(&word) } else { word });
+        let words: Vec<Token<'_>> = words.map(Cow::Owned).collect();
+        let tokens: Vec<Token<'_>> =
+            [Cow::Borrowed("env")].into_iter().chain(words).chain(rest.iter().cloned()).collect();
+        self.command(&tokens, 0, Level::Script);
+        Step::Read
+    }
+
     /// Records leading `NAME=VALUE` tokens; returns the index after them.
-    fn assignments(&mut self, tokens: &[Cow<'a, str>], mut at: usize) -> usize {
+    pub(super) fn assignments(&mut self, tokens: &[Token<'_>], mut at: usize) -> usize {
         while let Some(token) = tokens.get(at)
             && is_assignment(token)
+            && self.budget.step(1)
         {
-            self.export(token);
+            self.set(token, true);
             at += 1;
         }
         at
     }
 
-    /// Records `NAME=VALUE` (or a bare `NAME`, whose value stays what it was).
-    fn export(&mut self, assignment: &str) {
+    /// Records `NAME=VALUE`.
+    pub(super) fn set(&mut self, assignment: &str, exported: bool) {
         let Some((name, value)) = assignment.split_once('=') else { return };
-        let value = self.expand(value).map(Cow::Owned);
-        self.invocation.exports.push((Cow::Owned(name.to_owned()), value));
-    }
-
-    /// Puts in the variables that are known; `None` when something cannot be read.
-    fn expand(&self, text: &str) -> Option<String> {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
-            out.push_str(&rest[..dollar]);
-            let after = &rest[dollar + 1..];
-            let (name, tail) = match after.strip_prefix('{') {
-                Some(braced) => braced.split_once('}')?,
-                None => after.split_at(after.find(|c: char| !is_name_char(c)).unwrap_or(after.len())),
-            };
-            let end = name.find(|c: char| !is_name_char(c)).unwrap_or(name.len());
-            let (name, default) = name.split_at(end);
-            let default = match default.strip_prefix(':').unwrap_or(default).strip_prefix(['-', '=']) {
-                Some(default) => Some(default),
-                None if default.is_empty() => None,
-                None => return None,
-            };
-            if name.is_empty() {
-                return None;
-            }
-            let value = self.variable(name).filter(|value| default.is_none() || !value.is_empty());
-            out.push_str(&value.or(default.map(str::to_owned))?);
-            rest = tail;
-        }
-        out.push_str(rest);
-        Some(out)
-    }
-
-    /// The value of a variable as the script sees it so far.
-    fn variable(&self, name: &str) -> Option<String> {
-        if let Ok(index) = name.parse::<usize>() {
-            return self.arguments.get(index).map(|argument| argument.to_string());
-        }
-        match self.invocation.exports.iter().rev().find(|(known, _)| known == name) {
-            Some((_, value)) => value.as_deref().map(str::to_owned),
-            None => (self.lookup)(name),
-        }
+        let value = (!value.contains(UNKNOWN)).then(|| value.to_owned());
+        self.changes.push(Change::Set { name: name.to_owned(), value, exported });
     }
 
     /// `sh [options] -c SCRIPT [args]`, or `sh FILE`.
-    fn shell(&mut self, tokens: &[Cow<'a, str>], at: usize, level: Level) {
+    fn shell(&mut self, line: Line<'_, '_>, at: usize) {
+        let tokens = line.tokens;
         let mut next = at + 1;
         let mut given = false;
+        let mut stops_on_error = false;
         while let Some(token) = tokens.get(next) {
             if token == "--" || !(token.starts_with('-') || token.starts_with('+')) || token.len() < 2 {
                 next += usize::from(token == "--");
@@ -179,6 +262,7 @@ impl<'a> Reader<'a, '_> {
             }
             let short = !token.starts_with("--");
             given |= short && token.contains('c');
+            stops_on_error |= token.starts_with('-') && short && token.contains('e');
             let takes_value = short && (token.ends_with('o') || token.ends_with('O'))
                 || matches!(&**token, "--rcfile" | "--init-file");
             next += 1 + usize::from(takes_value);
@@ -186,203 +270,205 @@ impl<'a> Reader<'a, '_> {
         match tokens.get(next) {
             Some(script) if given => {
                 self.invocation.shell = true;
-                self.script(&script.clone(), tokens.get(next + 1..).unwrap_or_default().to_vec());
+                let outer = std::mem::replace(&mut self.script.stops_on_error, stops_on_error);
+                let arguments = tokens[next + 1..].iter().map(|token| token.to_string()).collect();
+                self.read_script(script, arguments);
+                self.script.stops_on_error = outer;
             }
             Some(file) if basename(file).ends_with("entrypoint.sh") && next + 1 < tokens.len() => {
-                self.command(tokens, next + 1, level);
+                self.line(line, next + 1);
             }
-            Some(_) => self.invocation.unreadable = true,
-            // It reads what is piped into it.
-            None => self.invocation.unreadable |= level == Level::Script,
-        }
-    }
-
-    /// Reads a script; `arguments` are its `$0`, `$1`….
-    fn script(&mut self, script: &str, arguments: Vec<Cow<'a, str>>) {
-        if self.depth == MAX_DEPTH {
-            self.invocation.unreadable = true;
-            return;
-        }
-        self.depth += 1;
-        let outer = std::mem::replace(&mut self.arguments, arguments);
-        let commands = shell::commands(script).unwrap_or_else(|| {
-            self.invocation.unreadable = true;
-            shell::rough_commands(script)
-        });
-        commands.into_iter().for_each(|words| self.simple_command(words));
-        self.arguments = outer;
-        self.depth -= 1;
-    }
-
-    /// One simple command of a script: variables put in, then read like an argv.
-    fn simple_command(&mut self, words: Vec<String>) {
-        if self.shell_builtin(&words) {
-            return;
-        }
-        let mut tokens: Vec<Cow<'a, str>> = Vec::with_capacity(words.len());
-        for word in words {
-            let is_script =
-                tokens.last().is_some_and(|before| before.starts_with('-') && before.ends_with('c'));
-            if matches!(word.as_str(), "$@" | "$*" | "${@}") {
-                tokens.extend(self.arguments.iter().skip(1).cloned());
-            } else if word.contains('$') && !is_assignment(&word) {
-                match self.expand(&word) {
-                    // An unquoted variable is split into words. Whether it was quoted is not known any more; what
-                    // follows `sh -c` or holds blanks of its own was.
-                    Some(value)
-                        if !is_script && (word.starts_with("${") || !word.contains(char::is_whitespace)) =>
-                    {
-                        tokens.extend(value.split_whitespace().map(|w| Cow::Owned(w.to_owned())));
-                    }
-                    Some(value) => tokens.push(Cow::Owned(value)),
-                    None => tokens.push(Cow::Owned(word)),
-                }
-            } else {
-                tokens.push(Cow::Owned(word));
+            // `sh /wait.sh db:5432 -- prefect server start`: most likely it runs what it is given.
+            Some(_) => {
+                self.invocation.unreadable |= !self.behind(line, next);
             }
-        }
-        self.command(&tokens, 0, Level::Script);
-    }
-
-    /// Commands that change the script's own environment. True when there is nothing else to see.
-    fn shell_builtin(&mut self, words: &[String]) -> bool {
-        let Some(first) = words.first() else { return true };
-        match first.as_str() {
-            "export" | "declare" | "typeset" | "readonly" => {
-                for word in &words[1..] {
-                    if is_assignment(word) {
-                        self.export(word);
-                    } else if word.contains('$') {
-                        self.invocation.opaque_exports = true;
-                    }
-                }
-                true
-            }
-            "trap" if words.len() > 2 => {
-                self.script(&words[1], self.arguments.clone());
-                true
-            }
-            "set" if words.iter().any(|word| word == "--") => {
-                let arguments = words.iter().skip_while(|word| *word != "--").skip(1);
-                let arguments: Vec<Cow<'a, str>> = arguments.map(|word| Cow::Owned(word.clone())).collect();
-                self.arguments.truncate(1);
-                self.arguments.resize(1, Cow::Borrowed("sh"));
-                self.arguments.extend(arguments);
-                true
-            }
-            "." | "source" => {
-                self.invocation.opaque_exports = true;
-                true
-            }
-            _ if words.iter().all(|word| is_assignment(word)) => {
-                words.iter().for_each(|word| self.export(word));
-                true
-            }
-            _ => false,
+            None => match self.script.piped.take() {
+                // It reads what is piped into it.
+                Some(words) => self.read_script(&words.join(" "), Vec::new()),
+                None => self.invocation.unreadable |= line.level == Level::Script,
+            },
         }
     }
 
     /// The program itself, all wrappers gone.
-    fn program(&mut self, tokens: &[Cow<'a, str>], at: usize, level: Level, in_runner: bool) {
+    fn program(&mut self, line: Line<'_, '_>, at: usize) {
+        let Line { tokens, level, .. } = line;
         let name = basename(&tokens[at]);
         let rest = &tokens[at + 1..];
-        let position = |subcommand, program_kind| {
-            (level == Level::Argv).then_some(Position { program: at, subcommand, in_runner, program_kind })
-        };
-        if name == "prefect" {
-            self.prefect(tokens, at + 1, |subcommand| position(subcommand, Program::Prefect));
+        if is_prefect(&tokens[at]) {
+            // `pixi run -e prefect prefect server start`: where an option's value was taken for the program.
+            let named = tokens[at..].iter().take_while(|token| is_prefect(token)).count();
+            self.prefect_at(line, at, at + named - 1);
         } else if is_python(name) {
-            match python(rest) {
-                Some(Python { runs: "prefect" | "prefect.cli" | "prefect.__main__", next }) => {
-                    let next = at + 1 + next;
-                    self.prefect(tokens, next, |subcommand| position(subcommand, Program::PythonModule));
-                }
-                Some(Python { next, .. }) if serves_prefect(&rest[next..]) => {
-                    self.found(Action::Serve, false, None, position(at, Program::AsgiModule));
-                }
-                Some(Python { runs, .. }) if runs.ends_with(".py") => self.invocation.unreadable = true,
-                _ => {}
-            }
-        } else if serves_prefect(rest) {
-            self.found(Action::Serve, false, None, position(at, Program::Asgi));
-        } else if matches!(name, "kubectl" | "oc" | "docker" | "podman") {
-            // What it starts elsewhere is no server of this pod; what it destroys elsewhere is gone all the same.
-            let before = self.invocation.calls.len();
-            self.behind_unknown_wrapper(tokens, at, Level::Script, in_runner);
-            let started = self.invocation.calls.split_off(before);
-            self.invocation.elsewhere |= before == 0;
-            self.invocation.calls.extend(started.into_iter().filter(|call| call.action.destroys()));
-        } else if name.starts_with('$') {
+            self.python(line, at);
+        } else if wrappers::is_asgi_server(name) && serves_prefect(rest) {
+            self.asgi(line, at);
+        } else if wrappers::runs_elsewhere(name) {
+            self.elsewhere(line, at);
+        } else if name.starts_with(UNKNOWN) || tokens[at].starts_with("$(") {
             self.invocation.unreadable = true;
+            // A word of its own may be `export`.
+            self.invocation.opaque_exports |= level == Level::Script && name.chars().eq([UNKNOWN]);
+            self.behind(line, at);
         } else if !prints_only(name) {
-            self.behind_unknown_wrapper(tokens, at, level, in_runner);
+            self.invocation.opaque_exports |= wrappers::sets_variables(name, rest);
+            let found = self.behind(line, at);
+            if !found && serves_prefect(rest) {
+                self.asgi(line, at);
+            } else if !found {
+                self.invocation.unreadable |= name.ends_with(".sh");
+            }
         }
     }
 
-    /// `wait-for-it db:5432 -- prefect server start`: an unknown program that is given a Prefect call to run.
-    fn behind_unknown_wrapper(&mut self, tokens: &[Cow<'a, str>], at: usize, level: Level, in_runner: bool) {
-        if matches!(basename(&tokens[at]), "su" | "runuser" | "flock" | "script")
-            && let Some(option) = tokens.iter().position(|token| token == "-c" || token == "--command")
-            && let Some(script) = tokens.get(option + 1)
-        {
-            return self.script(&script.clone(), Vec::new());
-        }
-        let inner =
-            tokens[at + 1..].iter().position(|token| basename(token) == "prefect").map(|i| at + 1 + i);
-        match inner {
-            Some(inner) => self.program(tokens, inner, level, in_runner),
-            None if basename(&tokens[at]).ends_with(".sh") => self.invocation.unreadable = true,
-            None => {}
+    fn python(&mut self, line: Line<'_, '_>, at: usize) {
+        let rest = &line.tokens[at + 1..];
+        let Some(Python { runs, next }) = python(rest) else { return };
+        let module = at + next;
+        if matches!(runs, "prefect" | "prefect.cli" | "prefect.__main__") {
+            self.prefect(line, at + 1 + next, |subcommand| Position {
+                program: at,
+                subcommand,
+                in_runner: line.in_runner,
+                program_kind: Program::PythonModule,
+            });
+        } else if wrappers::is_runner(runs) {
+            self.line(line, module);
+        } else if serves_prefect(&rest[next..]) {
+            self.module(line, at, Action::Serve);
+        } else {
+            // `python -m debugpy … prefect server start`: what it runs, this Python runs.
+            let before = self.invocation.calls.len();
+            let found = self.behind(line, module);
+            for call in &mut self.invocation.calls[before..] {
+                if let Some(position) = &mut call.position {
+                    *position = Position {
+                        program: at,
+                        subcommand: at,
+                        program_kind: Program::AsgiModule,
+                        ..*position
+                    };
+                }
+            }
+            self.invocation.unreadable |= !found && runs.ends_with(".py");
         }
     }
 
-    /// The sub-command after `prefect` and its global options.
-    fn prefect(
-        &mut self,
-        tokens: &[Cow<'a, str>],
-        mut at: usize,
-        position: impl Fn(usize) -> Option<Position>,
-    ) {
-        let mut profile = None;
-        while let Some(token) = tokens.get(at).filter(|token| token.starts_with('-')) {
-            if matches!(&**token, "--profile" | "-p") {
-                profile = tokens.get(at + 1).map(|name| name.to_string());
-                at += 1;
-            } else if let Some(name) = token.strip_prefix("--profile=") {
-                profile = Some(name.to_owned());
-            }
-            at += 1;
+    /// What `kubectl exec` starts is no server of this pod; what it destroys is gone all the same.
+    fn elsewhere(&mut self, line: Line<'_, '_>, at: usize) {
+        let before = self.invocation.calls.len();
+        let mark = self.changes.mark();
+        let flags = (self.invocation.unreadable, self.invocation.opaque_exports, self.invocation.undecided);
+        self.behind(Line { level: Level::Script, ..line }, at);
+        (self.invocation.unreadable, self.invocation.opaque_exports, self.invocation.undecided) = flags;
+        self.changes.back_to(mark);
+        let started = self.invocation.calls.split_off(before);
+        let destroying = started.into_iter().filter(|call| call.action.destroys());
+        self.invocation.calls.extend(destroying.map(|call| Call { elsewhere: true, ..call }));
+    }
+
+    /// `wait-for-it db:5432 -- prefect server start`: an unknown program at `at` that is given something to run.
+    /// Every word that could begin it is tried, until one yields a call. Says whether anything was found.
+    fn behind(&mut self, line: Line<'_, '_>, at: usize) -> bool {
+        if self.depth > MAX_DEPTH {
+            self.invocation.unreadable = true;
+            return true;
         }
-        let words: Vec<&str> =
-            tokens.iter().skip(at).map(|t| &**t).filter(|t| !t.starts_with('-')).take(3).collect();
-        let action = match words.as_slice() {
-            ["server" | "orion", "start", ..] => Action::Serve,
-            ["server", "services", "start", ..] => Action::Services,
-            ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(&tokens[at..]) => {
-                Action::OtherDatabase
-            }
-            ["server" | "orion", "database", "upgrade", ..] => Action::Upgrade,
-            ["server" | "orion", "database", "reset", ..] => Action::Reset,
-            ["server" | "orion", "database", "downgrade", ..] => Action::Downgrade,
-            ["server" | "orion", "database", ..] => Action::OtherDatabase,
-            ["config", "set", ..] => return self.config_set(&tokens[at..]),
-            _ => return,
+        self.depth += 1;
+        let found = self.any_behind(line, at);
+        self.depth -= 1;
+        found
+    }
+
+    fn any_behind(&mut self, line: Line<'_, '_>, at: usize) -> bool {
+        let tokens = line.tokens;
+        let name = basename(&tokens[at]);
+        if wrappers::takes_script_option(name) && self.script_option(tokens, at) {
+            return true;
+        }
+        let seen = |reader: &Self| {
+            let invocation = &reader.invocation;
+            (invocation.calls.len(), invocation.unreadable, invocation.undecided)
         };
-        self.found(action, words[0] == "orion", profile, position(at));
-    }
-
-    /// `prefect config set NAME=VALUE …`
-    fn config_set(&mut self, tokens: &[Cow<'a, str>]) {
-        for token in tokens.iter().skip(2).filter(|token| is_assignment(token)) {
-            if let Some((name, value)) = token.split_once('=') {
-                let value = self.expand(value);
-                self.invocation.profile_settings.push((name.to_owned(), value));
+        let before = seen(self);
+        let serves = serves_prefect(&tokens[at + 1..]);
+        for next in at + 1..tokens.len() {
+            if !self.budget.step(1) {
+                self.invocation.unreadable = true;
+                return true;
+            }
+            let token = &*tokens[next];
+            let word = basename(token);
+            let rest = &tokens[next + 1..];
+            if token == "--" && next + 1 < tokens.len() {
+                self.line(line, next + 1);
+                return seen(self) != before || self.quoted_script(tokens, at);
+            } else if is_prefect(token) {
+                self.prefect_at(line, at, next);
+            } else if is_shell(word) && rest.first().is_some_and(|o| o.starts_with(['-', '+']) && *o != "--")
+            {
+                self.shell(line, next);
+            } else if word == "env" || is_python(word) || serves && wrappers::is_asgi_server(word) {
+                self.line(line, next);
+            } else if wrappers::runs_elsewhere(word) && !wrappers::runs_elsewhere(name) {
+                self.elsewhere(line, next);
+                return true;
+            }
+            if seen(self) != before {
+                return true;
             }
         }
+        self.quoted_script(tokens, at)
     }
 
-    fn found(&mut self, action: Action, orion: bool, profile: Option<String>, position: Option<Position>) {
-        let exports_before = self.invocation.exports.len();
-        self.invocation.calls.push(Call { action, orion, position, profile, exports_before });
+    /// `su -c SCRIPT`: the script that such a program is given with an option.
+    fn script_option(&mut self, tokens: &[Token<'_>], at: usize) -> bool {
+        let mut script = None;
+        let mut login = false;
+        let mut words = tokens.iter().enumerate().skip(at + 1);
+        while let Some((index, token)) = words.next() {
+            let short = token.starts_with('-') && !token.starts_with("--");
+            login |= matches!(&**token, "-" | "--login") || short && token.contains('l');
+            if script.is_some() {
+                // `su -c SCRIPT - app`: the login may come later.
+                continue;
+            } else if let Some(attached) = token.strip_prefix("--command=") {
+                script = Some(Cow::Borrowed(attached));
+            } else if token == "--command" || token == "-Command" || short && token.ends_with('c') {
+                script = tokens.get(index + 1).cloned();
+                words.next();
+            }
+            if token == "--" {
+                break;
+            }
+        }
+        if wrappers::is_switch(basename(&tokens[at])) && login {
+            let keeps = |token: &Token<'_>| token == "-w" || token.starts_with("--whitelist-environment");
+            let clears = !tokens[at + 1..].iter().any(keeps);
+            self.changes.push(if clears { Change::Clear } else { Change::Doubt });
+        }
+        let Some(script) = script else { return false };
+        self.read_script(&script, Vec::new());
+        true
+    }
+
+    /// A word with blanks in it may be a script: read where the program runs such words, else only noted.
+    fn quoted_script(&mut self, tokens: &[Token<'_>], at: usize) -> bool {
+        let name = basename(&tokens[at]);
+        let is_script = |token: &&Token<'_>| token.contains("prefect") && token.contains(char::is_whitespace);
+        let before = self.invocation.calls.len();
+        let mark = self.changes.mark();
+        let flags = (self.invocation.unreadable, self.invocation.opaque_exports, self.invocation.undecided);
+        for script in tokens[at + 1..].iter().filter(is_script) {
+            self.read_script(script, Vec::new());
+        }
+        self.changes.back_to(mark);
+        let found = self.invocation.calls.len() > before;
+        if !wrappers::takes_scripts(name) && !wrappers::runs_elsewhere(name) {
+            (self.invocation.unreadable, self.invocation.opaque_exports, self.invocation.undecided) = flags;
+            self.invocation.calls.truncate(before);
+            self.invocation.undecided |= found;
+        }
+        found
     }
 }

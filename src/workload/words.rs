@@ -24,9 +24,23 @@ pub(super) fn options(tokens: &[Cow<'_, str>], takes_value: &[&str]) -> usize {
         if !token.starts_with('-') || token.len() < 2 {
             break;
         }
-        at += 1 + usize::from(takes_value.contains(&&**token));
+        at += 1 + usize::from(wants_value(token, takes_value));
     }
     at.min(tokens.len())
+}
+
+/// Whether the value of an option is the next word: `--user`, `-u`, and `-Eu`, but not `-uroot`.
+fn wants_value(option: &str, takes_value: &[&str]) -> bool {
+    if option.starts_with("--") || takes_value.contains(&option) {
+        return takes_value.contains(&option);
+    }
+    let takes = |letter: char| {
+        takes_value
+            .iter()
+            .any(|known| known.strip_prefix('-').is_some_and(|known| known.chars().eq([letter])))
+    };
+    let mut letters = option.chars().skip(1);
+    letters.find(|letter| takes(*letter)).is_some() && letters.next().is_none()
 }
 
 /// How many tokens belong to `uv run …`, `conda run …` before the program.
@@ -47,6 +61,7 @@ pub(super) fn runner(tokens: &[Cow<'_, str>]) -> usize {
         "--config-file",
         "-n",
         "--name",
+        "--environment",
         "--prefix",
         "-e",
         "--cwd",
@@ -84,7 +99,7 @@ pub(super) fn python<'t>(tokens: &'t [Cow<'_, str>]) -> Option<Python<'t>> {
         let Some(flags) = token.strip_prefix('-').filter(|flags| !flags.is_empty()) else {
             return Some(Python { runs: basename(token), next: at + 1 });
         };
-        at += 1;
+        at += 1 + usize::from(token == "--check-hash-based-pycs");
         let Some(flag) = flags.find(['c', 'm', 'X', 'W']).filter(|_| !flags.starts_with('-')) else {
             continue;
         };
@@ -99,21 +114,19 @@ pub(super) fn python<'t>(tokens: &'t [Cow<'_, str>]) -> Option<Python<'t>> {
     }
 }
 
-/// `env -S 'prefect server start' …`: the string that is split into words, and what follows it.
-pub(super) fn split_string<'t, 'a>(
-    program: &str,
-    tokens: &'t [Cow<'a, str>],
-) -> Option<(&'t str, &'t [Cow<'a, str>])> {
-    let leading = tokens.iter().position(|token| !token.starts_with('-')).unwrap_or(tokens.len());
-    let option = tokens[..leading].iter().position(|token| {
-        token.starts_with("--split-string") || !token.starts_with("--") && token.contains('S')
-    });
-    let option = option.filter(|_| program == "env")?;
-    let attached = tokens[option].split_once(['S', '=']).map_or("", |(_, attached)| attached);
-    match attached {
-        "" => Some((tokens.get(option + 1)?, &tokens[option + 2..])),
-        _ => Some((attached, &tokens[option + 1..])),
-    }
+/// Whether a word calls Prefect's command: `prefect`, `/venv/bin/prefect`, and `prefect@3.8.8`, `prefect[redis]`,
+/// `dev:prefect` for tools that fetch it or look it up.
+pub(super) fn is_prefect(token: &str) -> bool {
+    let name = basename(token);
+    name == "prefect" || is_packaged_prefect(token)
+}
+
+/// The forms that only such tools understand.
+pub(super) fn is_packaged_prefect(token: &str) -> bool {
+    let name = token.rsplit(['/', ':']).next().unwrap_or(token);
+    let bare = name.split(['@', '=', '[', '<', '>', '~', '!']).next().unwrap_or(name);
+    let bare = bare.strip_suffix(".exe").unwrap_or(bare);
+    bare == "prefect" && basename(token) != "prefect"
 }
 
 /// Options of `database upgrade` with which it does not bring the schema up to date.
@@ -122,7 +135,11 @@ pub(super) fn only_talks_of_it(tokens: &[Cow<'_, str>]) -> bool {
     tokens.iter().enumerate().any(|(index, token)| match &**token {
         "--help" | "-h" | "--dry-run" => true,
         "-r" | "--revision" => tokens.get(index + 1).is_none_or(|revision| stops_short(revision)),
-        token => token.strip_prefix("--revision=").is_some_and(stops_short),
+        token => {
+            let dry = token.strip_prefix("--dry-run=").is_some_and(|value| value != "false");
+            let revision = token.strip_prefix("--revision=").or_else(|| token.strip_prefix("-r"));
+            dry || revision.is_some_and(|revision| stops_short(revision.trim_start_matches('=')))
+        }
     })
 }
 
@@ -131,6 +148,7 @@ pub(super) fn serves_prefect(tokens: &[Cow<'_, str>]) -> bool {
     tokens.iter().any(|token| {
         let name = token.split('(').next().unwrap_or_default();
         let app = name.rsplit('=').next().unwrap_or_default();
+        let app = app.strip_prefix("asgi:").unwrap_or(app);
         matches!(app, "prefect.server.api.server:create_app" | "prefect.orion.api.server:create_app")
     })
 }
@@ -180,8 +198,20 @@ pub(super) fn prints_only(name: &str) -> bool {
             | "logger"
             | "trap"
             | "alias"
-            | "unset"
-            | "set"
+            | "basename"
+            | "dirname"
+            | "readlink"
+            | "realpath"
+            | "stat"
+            | "find"
+            | "helm"
+            | "helmfile"
+            | "argocd"
+            | "say"
+            | "log"
+            | "info"
+            | "warn"
+            | "die"
     )
 }
 
