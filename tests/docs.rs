@@ -29,8 +29,21 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// Programs that act on a cluster, an image store or a repository.
-const TOOLS: &[&str] =
-    &["kubectl", "helm", "kind", "k3d", "docker", "flux", "argocd", "kustomize", "git", "openssl", "curl"];
+const TOOLS: &[&str] = &[
+    "kubectl",
+    "helm",
+    "kind",
+    "k3d",
+    "docker",
+    "flux",
+    "argocd",
+    "kustomize",
+    "git",
+    "gh",
+    "cosign",
+    "openssl",
+    "curl",
+];
 
 /// Whether a script calls one of them, or speaks to a cluster itself.
 fn needs_a_cluster(script: &str) -> bool {
@@ -174,4 +187,90 @@ fn what_the_pages_show_is_what_comes_out() {
         "{message}"
     );
     assert!(words.contains(help), "{help}");
+}
+
+/// The ```yaml blocks of a page.
+fn manifests(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+/// A whole server in the pages is one to copy: nothing may be said against it.
+#[test]
+fn servers_in_the_documentation_are_clean() {
+    let mut seen = 0;
+    for page in pages() {
+        let name = page.strip_prefix(root()).unwrap().display().to_string();
+        for manifest in manifests(&name).into_iter().filter(|block| block.contains("\nkind: Deployment\n")) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("server.yaml");
+            fs::write(&file, &manifest).unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_prefect-guard"))
+                .args(["check", "--strict"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 Prefect server"), "{name}: {said}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no server in the documentation");
+}
+
+/// Argo CD prunes what a plugin no longer prints, so the plugin must fail where `kustomize` does.
+#[test]
+fn the_plugin_for_argo_cd_fails_where_its_manifests_cannot_be_rendered() {
+    let plugin = manifests("docs/argo-cd.md")
+        .into_iter()
+        .find(|block| block.contains("kind: ConfigManagementPlugin"))
+        .unwrap();
+    let plugin: serde_json::Value = serde_saphyr::from_str(&plugin).unwrap();
+    let words = |field: &str| -> Vec<String> {
+        let list = plugin["spec"]["generate"][field].as_array().unwrap();
+        list.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let line = [words("command"), words("args")].concat();
+    let workplace = workplace();
+    let path = format!("{}/bin:{}", workplace.path().display(), std::env::var("PATH").unwrap());
+    let run = |kustomize: &str| {
+        let file = workplace.path().join("bin/kustomize");
+        fs::write(&file, format!("#!/bin/sh\n{kustomize}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        Command::new(&line[0])
+            .args(&line[1..])
+            .current_dir(workplace.path())
+            .env("PATH", &path)
+            .env("TMPDIR", workplace.path())
+            .output()
+            .unwrap()
+    };
+    let good = run("cat examples/server.yaml");
+    let said = String::from_utf8_lossy(&good.stdout);
+    assert!(good.status.success() && said.contains("name: prefect-guard-migrate"), "{said}");
+    let bad = run("echo 'no such base' >&2; exit 1");
+    assert!(!bad.status.success() && bad.stdout.is_empty());
+    let left =
+        fs::read_dir(workplace.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
+    assert_eq!(left.count(), 0, "the rendered manifests are left behind");
+}
+
+/// What a CI line with `|| [ $? -eq 1 ]` lets pass: findings, and nothing else.
+#[test]
+fn the_line_for_code_scanning_hides_findings_alone() {
+    let page = fs::read_to_string(root().join("docs/check.md")).unwrap();
+    let line = page.split("- run: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let workplace = workplace();
+    let path = format!("{}/bin:{}", workplace.path().display(), std::env::var("PATH").unwrap());
+    let run = || {
+        let script = ["-e", "-c", line];
+        let run = Command::new("bash").args(script).current_dir(workplace.path()).env("PATH", &path).output();
+        run.unwrap().status.success()
+    };
+    assert!(run(), "clean");
+    fs::copy(workplace.path().join("examples/sync-driver.yaml"), workplace.path().join("deploy/bad.yaml"))
+        .unwrap();
+    assert!(run(), "refused: the report says so");
+    fs::write(workplace.path().join("deploy/bad.yaml"), "prefect: [").unwrap();
+    assert!(!run(), "unreadable");
 }

@@ -398,3 +398,26 @@ fn workflows_and_actions_are_yaml_and_name_what_exists() {
         }
     }
 }
+
+/// rustup chooses the toolchain by the current directory, and that of a workflow is the caller's repository.
+#[test]
+fn the_action_builds_with_its_own_toolchain_and_only_once() {
+    let documents = prefect_guard::manifest::read(&read("action.yml"));
+    let action = documents.into_iter().find_map(|document| document.content.unwrap()).unwrap().to_json();
+    let steps = action["runs"]["steps"].as_array().unwrap();
+    let step = |name: &str| steps.iter().find(|step| step["name"] == name).unwrap();
+    let build = step("Build");
+    assert_eq!(build["working-directory"], "${{ github.action_path }}");
+    assert!(build["run"].as_str().unwrap().contains("cargo install --locked"));
+    assert_eq!(build["if"], "steps.cache.outputs.cache-hit != 'true'");
+    let cache = step("Cache");
+    let (_, pin) = cache["uses"].as_str().unwrap().split_once('@').unwrap();
+    assert!(pin.len() == 40 && pin.chars().all(|c| c.is_ascii_hexdigit()), "a tag can be moved: {pin}");
+    assert!(cache["with"]["key"].as_str().unwrap().contains("steps.sources.outputs.key"));
+    // What the key is made of is there.
+    let sources = step("Sources")["run"].as_str().unwrap();
+    let named = sources.split("find ").nth(1).and_then(|rest| rest.split(" -type").next()).unwrap();
+    for path in named.split_whitespace() {
+        assert!(root().join(path).exists(), "{path}");
+    }
+}
