@@ -329,6 +329,54 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn the_verdict_outlives_its_reader() {
+    // More than a pipe holds, so that the reader is gone before all is written.
+    let many = std::fs::read_to_string(RESET).unwrap().repeat(300);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.yaml");
+    std::fs::write(&path, many.replace("apiVersion", "---\napiVersion")).unwrap();
+    for format in ["text", "json", "sarif", "github"] {
+        let mut command = guard();
+        command.args(["check", "--format", format]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(1), ""), "{format}");
+    }
+}
+
+#[test]
+fn nothing_to_judge_is_not_clean() {
+    for input in ["", "\n \n"] {
+        for command in ["check", "inject"] {
+            let ran = pipe(&[command, "-"], input);
+            assert_eq!(ran.code, 2, "{command}: {}{}", ran.out, ran.err);
+            assert!(format!("{}{}", ran.out, ran.err).contains("nothing came on the standard input"));
+        }
+    }
+    let ran = pipe(&["check", "-"], "replicas: 2\n");
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("holds no Kubernetes manifest"), "{}", ran.out);
+    // What `kubectl get -o yaml` says of nothing.
+    assert_eq!(pipe(&["check", "-"], "apiVersion: v1\nkind: List\nitems: []\n").code, 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let values = folder.path().join("values.yaml");
+    std::fs::write(&values, "replicas: 2\n").unwrap();
+    let values = values.to_str().unwrap();
+    assert_eq!(run(&["check", values]).code, 2);
+    let hook = run(&["check", "--skip-others", values]);
+    assert_eq!((hook.code, hook.err.as_str()), (0, ""), "{}", hook.out);
+    let beside = run(&["check", values, SERVER]);
+    assert_eq!(beside.code, 0);
+    assert!(beside.err.contains("values.yaml: this holds no Kubernetes manifest"), "{}", beside.err);
+    let found = run(&["check", folder.path().to_str().unwrap()]);
+    assert_eq!(found.code, 0);
+    assert!(found.err.contains("no Kubernetes manifest found"), "{}", found.err);
+}
+
+#[test]
 fn audit_and_eject_say_when_there_is_no_cluster() {
     for command in ["audit", "eject"] {
         let mut guard = guard();

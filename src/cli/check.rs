@@ -21,7 +21,8 @@ use crate::policy::Policy;
 /// Each object is mutated first and then validated, so a plain manifest that only lacks the migration
 /// initContainer is clean: the webhook would inject it. With `--as-is` the text is judged as it stands.
 ///
-/// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read.
+/// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read, or nothing was
+/// there to judge.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, directories (`.yaml`, `.yml` and `.json` in them, `.gitignore` honoured), globs, or `-` for the
@@ -43,6 +44,11 @@ pub struct Args {
     /// The namespace of objects that name none, for the policy's overrides.
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
+
+    /// Pass over named files that hold no Kubernetes manifest; without it, naming nothing else is an error. For hooks
+    /// that name every changed file.
+    #[arg(long)]
+    skip_others: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -54,16 +60,40 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let across = Across::new(&policy);
     let mut check =
         Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
+    let mut without = Vec::new();
     let mut progress = Progress::new();
     for (number, input) in inputs.iter().enumerate() {
         progress.at(number, Some(inputs.len()), &input.name);
-        check.input(input);
+        if !check.input(input) {
+            without.push(input);
+        }
     }
     progress.wipe();
     let Check { across, mut report, .. } = check;
+    if !args.skip_others {
+        tell_of_others(&inputs, &without, &mut report);
+    }
     report.findings.extend(across.finish());
     report.print(args.format, args.explain, out)?;
     Ok(report.outcome(args.judging.strict))
+}
+
+/// Files without a manifest: beside others, the named ones are worth a word. On their own, nothing was judged, and
+/// whoever named them meant something else.
+fn tell_of_others(inputs: &[Input], without: &[&Input], report: &mut Report) {
+    let nothing = without.len() == inputs.len();
+    for input in without.iter().filter(|input| input.named) {
+        let what = "this holds no Kubernetes manifest: nothing with `apiVersion` and `kind`";
+        if nothing {
+            let help = "name what would be applied; charts and overlays are rendered first";
+            report.unread.push(Unread::new(&input.name, (1, 1), what, help));
+        } else {
+            note(format_args!("{}: {what}", printable(&input.name)));
+        }
+    }
+    if nothing && !without.is_empty() && report.unread.is_empty() {
+        note(format_args!("no Kubernetes manifest found: nothing was judged"));
+    }
 }
 
 struct Check<'a> {
@@ -75,29 +105,33 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn input(&mut self, input: &Input) {
+    /// Judges what is in a file, and says whether there was anything to judge or to complain of.
+    fn input(&mut self, input: &Input) -> bool {
         let text = match input.read() {
             Ok(text) => text,
             Err(error) => {
-                let help = "name a readable file of UTF-8 text";
-                return self.report.unread.push(Unread::new(
-                    &input.name,
-                    (1, 1),
-                    &format!("{error:#}"),
-                    help,
-                ));
+                let help = "name a readable file of UTF-8 text, or write manifests into the pipe";
+                let what = format!("{error:#}");
+                self.report.unread.push(Unread::new(&input.name, (1, 1), &what, help));
+                return true;
             }
         };
+        let mut some = false;
         for document in manifest::read(&text) {
             match &document.content {
-                Ok(_) => self.document(input, &text, &document),
+                Ok(_) => {
+                    some |= document.is_manifest();
+                    self.document(input, &text, &document);
+                }
                 Err(error) if is_ours_to_report(input, &text[document.bytes.clone()]) => {
                     let place = (error.line, error.column);
                     self.report.unread.push(Unread::new(&input.name, place, &error.what, &error.help));
+                    some = true;
                 }
                 Err(_) => {}
             }
         }
+        some
     }
 
     fn document(&mut self, input: &Input, text: &str, document: &Document) {

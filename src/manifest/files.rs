@@ -28,7 +28,14 @@ impl Input {
     pub fn read(&self) -> Result<String> {
         match &self.path {
             Some(path) => read(path, &self.name),
-            None => read_all(std::io::stdin().lock(), &self.name),
+            None => {
+                let text = read_all(std::io::stdin().lock(), &self.name)?;
+                // The command before the pipe has failed more likely than that it meant nothing.
+                if text.trim().is_empty() {
+                    bail!("nothing came on the standard input; look at the command before the pipe");
+                }
+                Ok(text)
+            }
         }
     }
 }

@@ -77,6 +77,13 @@ impl<'d> Object<'d> {
 }
 
 impl Document {
+    /// Whether this is a Kubernetes manifest; a list without items is one too.
+    pub fn is_manifest(&self) -> bool {
+        let Ok(Some(node)) = &self.content else { return false };
+        let root = Object { pointer: String::new(), node };
+        !root.api_version().is_empty() && !root.kind().is_empty()
+    }
+
     /// The Kubernetes objects in here; none when this is something else, such as a values file.
     pub fn objects(&self) -> Vec<Object<'_>> {
         let mut found = Vec::new();
