@@ -1,6 +1,7 @@
 //! `prefect-guard check`: the verdicts of the webhook on manifests, without a cluster.
 
 use std::cell::LazyCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -10,11 +11,13 @@ use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, note};
+use crate::admission::request::GroupVersionKind;
 use crate::finding::printable;
 use crate::manifest::files::{self, Input};
 use crate::manifest::mask::Masked;
 use crate::manifest::{self, Document, Node, Object};
 use crate::policy::Policy;
+use crate::workload::discover::classify;
 
 /// Judges manifests as the webhook would, without a cluster.
 ///
@@ -53,13 +56,19 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
-    let inputs = files::find(&args.paths)?;
-    if inputs.is_empty() {
+    let (inputs, missing) = files::find_each(&args.paths);
+    if inputs.is_empty() && missing.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
     let across = Across::new(&policy);
-    let mut check =
-        Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
+    let mut check = Check {
+        policy: &policy,
+        how,
+        namespace: &args.namespace,
+        across,
+        report: Report::default(),
+        passed_over: BTreeSet::new(),
+    };
     let mut without = Vec::new();
     let mut progress = Progress::new();
     for (number, input) in inputs.iter().enumerate() {
@@ -70,6 +79,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     }
     progress.wipe();
     let Check { across, mut report, .. } = check;
+    for (name, error) in &missing {
+        let help = "name a file, a directory or a glob that is there";
+        report.unread.push(Unread::new(name, (1, 1), &error.to_string(), help));
+    }
     if !args.skip_others {
         tell_of_others(&inputs, &without, &mut report);
     }
@@ -102,6 +115,8 @@ struct Check<'a> {
     namespace: &'a str,
     across: Across<'a>,
     report: Report,
+    /// Kinds that were passed over though they hold pods of Prefect, each told of once.
+    passed_over: BTreeSet<String>,
 }
 
 impl Check<'_> {
@@ -151,6 +166,9 @@ impl Check<'_> {
             match judge(&value, self.policy, self.how) {
                 Ok(verdict) => {
                     self.report.workloads += usize::from(verdict.workload);
+                    if !verdict.workload {
+                        self.pass_over(&object, &value);
+                    }
                     self.report.servers += verdict.servers;
                     self.across.add(&value, &about, &locate);
                     self.report.findings.extend(verdict.findings.into_iter().map(|finding| {
@@ -168,6 +186,38 @@ impl Check<'_> {
             }
         }
     }
+
+    /// A kind that nobody named, with a pod template that speaks of Prefect, looks judged and is not.
+    fn pass_over(&mut self, object: &Object<'_>, value: &Value) {
+        // What a Deployment makes is judged there.
+        let is_made = matches!(object.kind(), "ReplicaSet" | "ControllerRevision");
+        let template = ["/spec/template", "/spec/jobTemplate/spec/template"]
+            .into_iter()
+            .find(|pointer| value.pointer(pointer).is_some_and(holds_prefect));
+        let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+        let kind = GroupVersionKind { group: group.into(), kind: object.kind().into(), ..Default::default() };
+        let Some(template) = template.filter(|_| !is_made && classify(&kind, self.policy.kinds()).is_none())
+        else {
+            return;
+        };
+        if self.passed_over.insert(format!("{group}/{}", object.kind())) {
+            note(format_args!(
+                "kind {} holds a pod template and is not judged; name it in `kinds` of a policy: \
+                 `{{group: \"{}\", kind: {}, template: {template}}}`",
+                printable(object.kind()),
+                printable(group),
+                printable(object.kind())
+            ));
+        }
+    }
+}
+
+/// Whether a pod template has containers and speaks of Prefect.
+fn holds_prefect(template: &Value) -> bool {
+    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+    containers.is_some_and(|containers| {
+        containers.iter().any(|container| container.to_string().to_ascii_lowercase().contains("prefect"))
+    })
 }
 
 /// A broken file that nobody named and that does not speak of Prefect is somebody else's.
