@@ -151,6 +151,8 @@ pub enum Fault {
         /// The first release that reads it.
         since: Release,
     },
+    /// A name that no version reads, close to the setting that is named.
+    Misspelt(String),
     /// The setting can only come from where we do not see.
     Unseen(Origin),
     /// Where the SQLite file is, or whether that place is kept, is not visible.
@@ -228,6 +230,7 @@ impl Database {
         reader.validity();
         let (target, origin) = reader.target();
         reader.after(&target);
+        reader.misspelt();
         let deciding = [Field::Url, Field::OrionUrl, Field::Driver];
         let decided_by = deciding.into_iter().find_map(|field| reader.settings.get(field));
         Database { target, problems: reader.problems, origin, decided_by }

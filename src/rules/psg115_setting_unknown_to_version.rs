@@ -42,4 +42,13 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         // Prefect starts, only not as was meant.
         problems::report(report, &RULE, subject, (server, variable), what, help).only_warn(None);
     }
+    let misspelt = problems::picked(subject, |fault| match fault {
+        Fault::Misspelt(wanted) => Some(wanted),
+        _ => None,
+    });
+    for (server, variable, wanted) in misspelt {
+        let what = "no Prefect reads this name, and it does nothing";
+        let help = format!("name it `{wanted}`, or take it out");
+        problems::report(report, &RULE, subject, (server, variable), what, help).only_warn(None);
+    }
 }
