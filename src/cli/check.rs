@@ -10,7 +10,7 @@ use super::across::Across;
 use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
-use super::{Outcome, note};
+use super::{Outcome, misplaced, note};
 use crate::admission::request::GroupVersionKind;
 use crate::finding::printable;
 use crate::manifest::files::{self, Input};
@@ -171,10 +171,13 @@ impl Check<'_> {
                     }
                     self.report.servers += verdict.servers;
                     self.across.add(&value, &about, &locate);
-                    self.report.findings.extend(verdict.findings.into_iter().map(|finding| {
-                        let source = locate(&finding.place.pointer);
-                        Found::new(finding, about.clone(), source)
-                    }));
+                    let misplaced = misplaced::find(&value, self.policy);
+                    self.report.findings.extend(verdict.findings.into_iter().chain(misplaced).map(
+                        |finding| {
+                            let source = locate(&finding.place.pointer);
+                            Found::new(finding, about.clone(), source)
+                        },
+                    ));
                 }
                 Err(error) => {
                     let source = lines.locate(&pointer_of(&error.path), &object);

@@ -13,6 +13,7 @@ pub mod eject;
 pub mod explain;
 pub mod inject;
 mod judge;
+mod misplaced;
 mod pipe;
 pub mod policy;
 mod progress;
