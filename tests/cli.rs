@@ -329,6 +329,101 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn the_verdict_outlives_its_reader() {
+    // More than a pipe holds, so that the reader is gone before all is written.
+    let many = std::fs::read_to_string(RESET).unwrap().repeat(300);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.yaml");
+    std::fs::write(&path, many.replace("apiVersion", "---\napiVersion")).unwrap();
+    for format in ["text", "json", "sarif", "github"] {
+        let mut command = guard();
+        command.args(["check", "--format", format]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(1), ""), "{format}");
+    }
+}
+
+#[test]
+fn nothing_to_judge_is_not_clean() {
+    for input in ["", "\n \n"] {
+        for command in ["check", "inject"] {
+            let ran = pipe(&[command, "-"], input);
+            assert_eq!(ran.code, 2, "{command}: {}{}", ran.out, ran.err);
+            assert!(format!("{}{}", ran.out, ran.err).contains("nothing came on the standard input"));
+        }
+    }
+    let ran = pipe(&["check", "-"], "replicas: 2\n");
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("holds no Kubernetes manifest"), "{}", ran.out);
+    // What `kubectl get -o yaml` says of nothing.
+    assert_eq!(pipe(&["check", "-"], "apiVersion: v1\nkind: List\nitems: []\n").code, 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let values = folder.path().join("values.yaml");
+    std::fs::write(&values, "replicas: 2\n").unwrap();
+    let values = values.to_str().unwrap();
+    assert_eq!(run(&["check", values]).code, 2);
+    let hook = run(&["check", "--skip-others", values]);
+    assert_eq!((hook.code, hook.err.as_str()), (0, ""), "{}", hook.out);
+    let beside = run(&["check", values, SERVER]);
+    assert_eq!(beside.code, 0);
+    assert!(beside.err.contains("values.yaml: this holds no Kubernetes manifest"), "{}", beside.err);
+    let found = run(&["check", folder.path().to_str().unwrap()]);
+    assert_eq!(found.code, 0);
+    assert!(found.err.contains("no Kubernetes manifest found"), "{}", found.err);
+}
+
+#[test]
+fn a_missing_file_does_not_hide_the_others() {
+    let ran = run(&["check", RESET, "no-such-file.yaml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("PSG203") && ran.out.contains("no-such-file.yaml"), "{}", ran.out);
+}
+
+#[test]
+fn a_document_beyond_all_bounds_is_told_in_words() {
+    let long = format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  a: \"{}\"\n", "x".repeat(9 * 1024 * 1024));
+    let ran = pipe(&["check", "-"], &long);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("larger than any object") && !ran.out.contains("budget"), "{}", ran.out);
+}
+
+#[test]
+fn a_kind_that_nobody_named_is_told_of() {
+    let rollout = std::fs::read_to_string(SERVER)
+        .unwrap()
+        .replace("apps/v1", "argoproj.io/v1alpha1")
+        .replace("kind: Deployment", "kind: Rollout");
+    let ran = pipe(&["check", "-"], &format!("{rollout}\n---\n{rollout}"));
+    assert_eq!(ran.code, 0);
+    assert_eq!(ran.err.matches("kind Rollout holds a pod template").count(), 1, "{}", ran.err);
+    let policy = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nkinds:\n- {group: argoproj.io, kind: Rollout}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy).unwrap();
+    let ran = pipe(&["check", "--policy", path.to_str().unwrap(), "-"], &rollout);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    assert!(ran.out.contains("1 Prefect server"), "{}", ran.out);
+    // What a Deployment makes is judged there.
+    let made = rollout.replace("kind: Rollout", "kind: ReplicaSet");
+    assert_eq!(pipe(&["check", "-"], &made).err, "");
+}
+
+#[test]
+fn audit_mode_does_not_send_people_round_in_circles() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmode: audit\n").unwrap();
+    let ran = run(&["check", "--policy", path.to_str().unwrap(), SERVER]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("`mode: audit` injects nothing"), "{}", ran.out);
+    assert!(!ran.out.contains("apply again"), "{}", ran.out);
+}
+
+#[test]
 fn audit_and_eject_say_when_there_is_no_cluster() {
     for command in ["audit", "eject"] {
         let mut guard = guard();
@@ -339,6 +434,26 @@ fn audit_and_eject_say_when_there_is_no_cluster() {
         assert_eq!(ran.code, 2);
         assert!(ran.err.contains("cannot read the kubeconfig"), "{}", ran.err);
     }
+}
+
+#[test]
+fn an_api_server_that_does_not_answer_is_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    // Nothing listens on port 1.
+    let text = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: \
+                [{name: a, user: {}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
+    std::fs::write(&path, text).unwrap();
+    let ran = run(&["audit", "--kubeconfig", path.to_str().unwrap()]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(ran.err.matches("127.0.0.1:1").count(), 1, "{}", ran.err);
+    assert_eq!(ran.err.matches("onnect").count(), 1, "{}", ran.err);
+    // Without a kubeconfig, where one was looked for.
+    let mut bare = guard();
+    bare.args(["audit"]).env("KUBECONFIG", "/no/such/config").env("HOME", folder.path());
+    let ran = read(bare.output().unwrap());
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("/no/such/config"), "{}", ran.err);
 }
 
 #[test]
@@ -353,6 +468,12 @@ fn the_demo_holds_what_it_promises() {
 
 #[test]
 fn the_demo_goes_on_serving_until_it_is_told_to_end() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        the_demo_ends_at(signal);
+    }
+}
+
+fn the_demo_ends_at(signal: &str) {
     use std::io::{BufRead, BufReader};
     let mut child = guard().arg("demo").stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -365,7 +486,7 @@ fn the_demo_goes_on_serving_until_it_is_told_to_end() {
     assert!(Path::new(ca).is_file());
     let tried = Command::new("sh").args(["-c", &curl]).output().unwrap();
     assert!(String::from_utf8_lossy(&tried.stdout).contains("\"allowed\":true"), "{tried:?}");
-    Command::new("kill").args(["-INT", &child.id().to_string()]).assert().success();
+    Command::new("kill").args([signal, &child.id().to_string()]).assert().success();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(ca).exists(), "the folder is gone");
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::across::Across;
-use super::cluster::{Scope, block_on};
+use super::cluster::{Scope, block_on, unreachable_at};
 use super::judge::{Judge, Judging, judge};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Unread};
@@ -44,8 +44,9 @@ enum AuditFormat {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
     let report = block_on(async {
-        let client = args.scope.client().await?;
-        examine(&client, args.scope.namespace(), &policy, how).await
+        let (client, address) = args.scope.client().await?;
+        let report = examine(&client, args.scope.namespace(), &policy, how).await;
+        report.map_err(|error| unreachable_at(&address, error))
     })?;
     let format = match args.format {
         AuditFormat::Table => Format::Table,

@@ -1,6 +1,7 @@
 //! `prefect-guard check`: the verdicts of the webhook on manifests, without a cluster.
 
 use std::cell::LazyCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -9,19 +10,22 @@ use super::across::Across;
 use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
-use super::{Outcome, note};
+use super::{Outcome, misplaced, note};
+use crate::admission::request::GroupVersionKind;
 use crate::finding::printable;
 use crate::manifest::files::{self, Input};
 use crate::manifest::mask::Masked;
 use crate::manifest::{self, Document, Node, Object};
 use crate::policy::Policy;
+use crate::workload::discover::classify;
 
 /// Judges manifests as the webhook would, without a cluster.
 ///
 /// Each object is mutated first and then validated, so a plain manifest that only lacks the migration
 /// initContainer is clean: the webhook would inject it. With `--as-is` the text is judged as it stands.
 ///
-/// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read.
+/// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read, or nothing was
+/// there to judge.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, directories (`.yaml`, `.yml` and `.json` in them, `.gitignore` honoured), globs, or `-` for the
@@ -43,27 +47,66 @@ pub struct Args {
     /// The namespace of objects that name none, for the policy's overrides.
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
+
+    /// Pass over named files that hold no Kubernetes manifest; without it, naming nothing else is an error. For hooks
+    /// that name every changed file.
+    #[arg(long)]
+    skip_others: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
-    let inputs = files::find(&args.paths)?;
-    if inputs.is_empty() {
+    let (inputs, missing) = files::find_each(&args.paths);
+    if inputs.is_empty() && missing.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
     let across = Across::new(&policy);
-    let mut check =
-        Check { policy: &policy, how, namespace: &args.namespace, across, report: Report::default() };
+    let mut check = Check {
+        policy: &policy,
+        how,
+        namespace: &args.namespace,
+        across,
+        report: Report::default(),
+        passed_over: BTreeSet::new(),
+    };
+    let mut without = Vec::new();
     let mut progress = Progress::new();
     for (number, input) in inputs.iter().enumerate() {
         progress.at(number, Some(inputs.len()), &input.name);
-        check.input(input);
+        if !check.input(input) {
+            without.push(input);
+        }
     }
     progress.wipe();
     let Check { across, mut report, .. } = check;
+    for (name, error) in &missing {
+        let help = "name a file, a directory or a glob that is there";
+        report.unread.push(Unread::new(name, (1, 1), &error.to_string(), help));
+    }
+    if !args.skip_others {
+        tell_of_others(&inputs, &without, &mut report);
+    }
     report.findings.extend(across.finish());
     report.print(args.format, args.explain, out)?;
     Ok(report.outcome(args.judging.strict))
+}
+
+/// Files without a manifest: beside others, the named ones are worth a word. On their own, nothing was judged, and
+/// whoever named them meant something else.
+fn tell_of_others(inputs: &[Input], without: &[&Input], report: &mut Report) {
+    let nothing = without.len() == inputs.len();
+    for input in without.iter().filter(|input| input.named) {
+        let what = "this holds no Kubernetes manifest: nothing with `apiVersion` and `kind`";
+        if nothing {
+            let help = "name what would be applied; charts and overlays are rendered first";
+            report.unread.push(Unread::new(&input.name, (1, 1), what, help));
+        } else {
+            note(format_args!("{}: {what}", printable(&input.name)));
+        }
+    }
+    if nothing && !without.is_empty() && report.unread.is_empty() {
+        note(format_args!("no Kubernetes manifest found: nothing was judged"));
+    }
 }
 
 struct Check<'a> {
@@ -72,32 +115,38 @@ struct Check<'a> {
     namespace: &'a str,
     across: Across<'a>,
     report: Report,
+    /// Kinds that were passed over though they hold pods of Prefect, each told of once.
+    passed_over: BTreeSet<String>,
 }
 
 impl Check<'_> {
-    fn input(&mut self, input: &Input) {
+    /// Judges what is in a file, and says whether there was anything to judge or to complain of.
+    fn input(&mut self, input: &Input) -> bool {
         let text = match input.read() {
             Ok(text) => text,
             Err(error) => {
-                let help = "name a readable file of UTF-8 text";
-                return self.report.unread.push(Unread::new(
-                    &input.name,
-                    (1, 1),
-                    &format!("{error:#}"),
-                    help,
-                ));
+                let help = "name a readable file of UTF-8 text, or write manifests into the pipe";
+                let what = format!("{error:#}");
+                self.report.unread.push(Unread::new(&input.name, (1, 1), &what, help));
+                return true;
             }
         };
+        let mut some = false;
         for document in manifest::read(&text) {
             match &document.content {
-                Ok(_) => self.document(input, &text, &document),
+                Ok(_) => {
+                    some |= document.is_manifest();
+                    self.document(input, &text, &document);
+                }
                 Err(error) if is_ours_to_report(input, &text[document.bytes.clone()]) => {
                     let place = (error.line, error.column);
                     self.report.unread.push(Unread::new(&input.name, place, &error.what, &error.help));
+                    some = true;
                 }
                 Err(_) => {}
             }
         }
+        some
     }
 
     fn document(&mut self, input: &Input, text: &str, document: &Document) {
@@ -117,12 +166,18 @@ impl Check<'_> {
             match judge(&value, self.policy, self.how) {
                 Ok(verdict) => {
                     self.report.workloads += usize::from(verdict.workload);
+                    if !verdict.workload {
+                        self.pass_over(&object, &value);
+                    }
                     self.report.servers += verdict.servers;
                     self.across.add(&value, &about, &locate);
-                    self.report.findings.extend(verdict.findings.into_iter().map(|finding| {
-                        let source = locate(&finding.place.pointer);
-                        Found::new(finding, about.clone(), source)
-                    }));
+                    let misplaced = misplaced::find(&value, self.policy);
+                    self.report.findings.extend(verdict.findings.into_iter().chain(misplaced).map(
+                        |finding| {
+                            let source = locate(&finding.place.pointer);
+                            Found::new(finding, about.clone(), source)
+                        },
+                    ));
                 }
                 Err(error) => {
                     let source = lines.locate(&pointer_of(&error.path), &object);
@@ -134,6 +189,38 @@ impl Check<'_> {
             }
         }
     }
+
+    /// A kind that nobody named, with a pod template that speaks of Prefect, looks judged and is not.
+    fn pass_over(&mut self, object: &Object<'_>, value: &Value) {
+        // What a Deployment makes is judged there.
+        let is_made = matches!(object.kind(), "ReplicaSet" | "ControllerRevision");
+        let template = ["/spec/template", "/spec/jobTemplate/spec/template"]
+            .into_iter()
+            .find(|pointer| value.pointer(pointer).is_some_and(holds_prefect));
+        let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+        let kind = GroupVersionKind { group: group.into(), kind: object.kind().into(), ..Default::default() };
+        let Some(template) = template.filter(|_| !is_made && classify(&kind, self.policy.kinds()).is_none())
+        else {
+            return;
+        };
+        if self.passed_over.insert(format!("{group}/{}", object.kind())) {
+            note(format_args!(
+                "kind {} holds a pod template and is not judged; name it in `kinds` of a policy: \
+                 `{{group: \"{}\", kind: {}, template: {template}}}`",
+                printable(object.kind()),
+                printable(group),
+                printable(object.kind())
+            ));
+        }
+    }
+}
+
+/// Whether a pod template has containers and speaks of Prefect.
+fn holds_prefect(template: &Value) -> bool {
+    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+    containers.is_some_and(|containers| {
+        containers.iter().any(|container| container.to_string().to_ascii_lowercase().contains("prefect"))
+    })
 }
 
 /// A broken file that nobody named and that does not speak of Prefect is somebody else's.

@@ -7,6 +7,8 @@ use anyhow::{Context as _, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::finding::printable;
+
 /// The cluster and the part of it to look at.
 #[derive(Debug, clap::Args)]
 pub(super) struct Scope {
@@ -32,8 +34,8 @@ impl Scope {
         self.namespace.as_deref()
     }
 
-    /// A client for the cluster; nothing is asked of it yet.
-    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+    /// A client for the cluster, and the address of its API server; nothing is asked of it yet.
+    pub(super) async fn client(&self) -> anyhow::Result<(Client, String)> {
         // Fails only where a provider is set already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
@@ -48,15 +50,51 @@ impl Scope {
             }
             (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
             (None, None) => Config::infer().await.map_err(|error| {
-                anyhow!("found no cluster: {}; name a kubeconfig with `--kubeconfig`", root(&error))
+                anyhow!(
+                    "found no cluster: {}, and no account of a pod; name a kubeconfig with `--kubeconfig` ({})",
+                    tried(),
+                    root(&error)
+                )
             })?,
         };
-        Client::try_from(config).map_err(|error| unusable(&error))
+        // Host and port alone: a URL could hold a password.
+        let url = &config.cluster_url;
+        let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        let address = printable(&format!("{}{port}", url.host().unwrap_or_default()));
+        Ok((Client::try_from(config).map_err(|error| unusable(&error))?, address))
+    }
+}
+
+/// Where a kubeconfig was looked for.
+fn tried() -> String {
+    match std::env::var("KUBECONFIG") {
+        Ok(named) if !named.is_empty() => {
+            format!("no usable kubeconfig in `{}` (from `$KUBECONFIG`)", printable(&named))
+        }
+        _ => "no usable kubeconfig in `~/.kube/config`, `$KUBECONFIG` is not set".to_owned(),
     }
 }
 
 fn unusable(error: &dyn Error) -> anyhow::Error {
     anyhow!("cannot use the kubeconfig: {}", root(error))
+}
+
+/// An error of the connection with the address it was for; kube's own names none, and says the same twice.
+pub(super) fn unreachable_at(address: &str, error: anyhow::Error) -> anyhow::Error {
+    let in_connection = |cause: &(dyn Error + 'static)| {
+        matches!(
+            cause.downcast_ref::<kube::Error>(),
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_))
+        ) || matches!(
+            cause.downcast_ref::<Box<kube::Error>>().map(Box::as_ref),
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_))
+        )
+    };
+    if !error.chain().any(in_connection) {
+        return error;
+    }
+    let cause = error.chain().last().map(ToString::to_string).unwrap_or_default();
+    anyhow!("{error}: the API server at `{address}` did not answer: {cause}")
 }
 
 /// The cause at the bottom: kube's errors repeat theirs at every level.

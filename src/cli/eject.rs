@@ -6,7 +6,7 @@ use std::io::Write;
 use anyhow::bail;
 use kube::Client;
 
-use super::cluster::{Scope, block_on};
+use super::cluster::{Scope, block_on, unreachable_at};
 use super::policy::PolicyFile;
 use super::progress::Progress;
 use super::{Outcome, note};
@@ -36,8 +36,9 @@ pub struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let policy = args.policy.load()?;
     block_on(async {
-        let client = args.scope.client().await?;
-        carry_out(&client, args.scope.namespace(), &policy, args.yes, out).await
+        let (client, address) = args.scope.client().await?;
+        let outcome = carry_out(&client, args.scope.namespace(), &policy, args.yes, out).await;
+        outcome.map_err(|error| unreachable_at(&address, error))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Outcome, note};
-use crate::finding::{Level, Rule};
+use crate::finding::{Level, Rule, distance};
 use crate::rules::{self, REGISTER};
 
 /// Prints the page of a rule: what it finds, why that is a fault, how to mend it, how to be exempted.
@@ -135,7 +135,12 @@ pub(super) fn word(level: Level) -> &'static str {
 }
 
 fn suggestion(wanted: &str) -> String {
-    let nearest = rules::find(rules::nearest(wanted)).filter(|_| wanted.len() < 64);
+    // A third of the letters may be wrong; what is further off meant something else.
+    let is_close = |rule: &&Rule| {
+        let off = |known: &str| distance(&wanted.to_lowercase(), &known.to_lowercase());
+        off(rule.id).min(off(rule.name)) <= (wanted.len() / 3).max(1)
+    };
+    let nearest = rules::find(rules::nearest(wanted)).filter(|_| wanted.len() < 64).filter(is_close);
     match nearest {
         Some(rule) => {
             format!("; did you mean `{}` ({})? `prefect-guard explain` lists all", rule.id, rule.name)
@@ -152,5 +157,6 @@ mod tests {
     fn a_near_miss_is_named() {
         assert!(suggestion("synk-driver").contains("PSG103"));
         assert!(suggestion("PSG193").contains("sync-driver"));
+        assert_eq!(suggestion("nope"), "; `prefect-guard explain` lists them");
     }
 }

@@ -85,6 +85,14 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
             finding.help = "run `prefect-guard inject` over the manifest".to_owned();
         }
     }
+    if validation.silent && how == Judge::AsApplied {
+        // The webhook is there and leaves the object as it is: applying it again would change nothing.
+        for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {
+            finding.help = "`mode: audit` injects nothing; set `warn` or `enforce`, or run `prefect-guard inject` over the \
+                            manifest"
+                .to_owned();
+        }
+    }
     if validation.silent {
         // In audit mode a cluster says nothing of this to anybody; whoever asks here wants to know.
         findings.iter_mut().for_each(|finding| finding.severity = Severity::Warn);

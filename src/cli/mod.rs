@@ -13,6 +13,8 @@ pub mod eject;
 pub mod explain;
 pub mod inject;
 mod judge;
+mod misplaced;
+mod pipe;
 pub mod policy;
 mod progress;
 pub mod reference;
@@ -92,13 +94,9 @@ pub fn main() -> ExitCode {
         Command::Task(task) => task,
     };
     let mut out = io::BufWriter::new(anstream::stdout().lock());
-    let outcome = run(&task, &mut out).and_then(|outcome| {
-        out.flush()?;
-        Ok(outcome)
-    });
-    match outcome {
+    match run(&task, &mut out) {
         Ok(outcome) => outcome.into(),
-        // `prefect-guard check . | head` has read enough; that is nobody's fault.
+        // What shows or changes things step by step ends where nobody reads on; that is nobody's fault.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             note(format_args!("prefect-guard: {error:#}"));
@@ -108,18 +106,26 @@ pub fn main() -> ExitCode {
 }
 
 fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    match task {
-        Task::Check(args) => check::run(args, out),
-        Task::Inject(args) => inject::run(args, out),
+    let mut patient = pipe::Patient::new(out);
+    let outcome = match task {
+        Task::Check(args) => check::run(args, &mut patient),
+        Task::Inject(args) => inject::run(args, &mut patient),
         #[cfg(feature = "cluster")]
-        Task::Audit(args) => audit::run(args, out),
+        Task::Audit(args) => audit::run(args, &mut patient),
+        Task::Explain(args) => explain::run(args, &mut patient),
+        Task::Policy(args) => policy::run(args, &mut patient),
+        Task::Completions(args) => completions::run(args, &mut patient),
         #[cfg(feature = "cluster")]
-        Task::Eject(args) => eject::run(args, out),
-        Task::Explain(args) => explain::run(args, out),
-        Task::Demo(args) => demo::run(args, out),
-        Task::Policy(args) => policy::run(args, out),
-        Task::Completions(args) => completions::run(args, out),
-    }
+        Task::Eject(args) => return in_steps(eject::run(args, out)?, out),
+        Task::Demo(args) => return in_steps(demo::run(args, out)?, out),
+    }?;
+    patient.flush()?;
+    Ok(outcome)
+}
+
+fn in_steps(outcome: Outcome, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    out.flush()?;
+    Ok(outcome)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

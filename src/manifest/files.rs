@@ -28,7 +28,14 @@ impl Input {
     pub fn read(&self) -> Result<String> {
         match &self.path {
             Some(path) => read(path, &self.name),
-            None => read_all(std::io::stdin().lock(), &self.name),
+            None => {
+                let text = read_all(std::io::stdin().lock(), &self.name)?;
+                // The command before the pipe has failed more likely than that it meant nothing.
+                if text.trim().is_empty() {
+                    bail!("nothing came on the standard input; look at the command before the pipe");
+                }
+                Ok(text)
+            }
         }
     }
 }
@@ -65,12 +72,22 @@ fn read_all(source: impl Read, name: &str) -> Result<String> {
 /// In a directory: files that end in `.yaml`, `.yml` or `.json`, but for what `.gitignore` leaves out and what is
 /// hidden (`.git`, `.github`).
 pub fn find(arguments: &[String]) -> Result<Vec<Input>> {
+    let (inputs, mut missing) = find_each(arguments);
+    if missing.is_empty() { Ok(inputs) } else { Err(missing.swap_remove(0).1) }
+}
+
+/// The same, with the arguments that name nothing beside it, each with the reason.
+pub fn find_each(arguments: &[String]) -> (Vec<Input>, Vec<(String, anyhow::Error)>) {
     let mut inputs: Vec<Input> = Vec::new();
+    let mut missing = Vec::new();
     for argument in arguments {
         let found = if argument == "-" {
             vec![Input { name: STDIN.to_owned(), path: None, named: true }]
         } else {
-            look(argument)?
+            look(argument).unwrap_or_else(|error| {
+                missing.push((argument.clone(), error));
+                Vec::new()
+            })
         };
         for input in found {
             if !inputs.iter().any(|known| known.path == input.path && known.name == input.name) {
@@ -78,7 +95,7 @@ pub fn find(arguments: &[String]) -> Result<Vec<Input>> {
             }
         }
     }
-    Ok(inputs)
+    (inputs, missing)
 }
 
 fn look(argument: &str) -> Result<Vec<Input>> {

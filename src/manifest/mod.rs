@@ -77,6 +77,13 @@ impl<'d> Object<'d> {
 }
 
 impl Document {
+    /// Whether this is a Kubernetes manifest; a list without items is one too.
+    pub fn is_manifest(&self) -> bool {
+        let Ok(Some(node)) = &self.content else { return false };
+        let root = Object { pointer: String::new(), node };
+        !root.api_version().is_empty() && !root.kind().is_empty()
+    }
+
     /// The Kubernetes objects in here; none when this is something else, such as a values file.
     pub fn objects(&self) -> Vec<Object<'_>> {
         let mut found = Vec::new();
@@ -192,6 +199,15 @@ fn unreadable(error: &serde_saphyr::Error, text: &str) -> Unreadable {
     }
     let what = error.to_string();
     let what = what.lines().next().unwrap_or_default();
+    if what.contains("budget breached") {
+        return Unreadable {
+            line,
+            column,
+            what: "this document is larger than any object an API server takes, or has too many aliases"
+                .to_owned(),
+            help: "split it with `---` lines, one object a document".to_owned(),
+        };
+    }
     // The library ends its texts with the place, which is said apart, and with advice for programmers.
     let what = what.split(" at line ").next().unwrap_or_default();
     let what = what

@@ -138,7 +138,12 @@ fn refusal(url: &Url<'_>, name: &str, value: &str, repeated: bool, set: Override
 
 /// Whether `ssl=` takes this value.
 pub(super) fn is_ssl_mode(value: &str) -> bool {
-    SSL_MODES.iter().any(|mode| *mode == value || mode.replace('-', "_") == value)
+    ssl_mode(value).is_some()
+}
+
+/// The mode that `ssl=` with this value means, from our own list: it can be shown.
+pub(super) fn ssl_mode(value: &str) -> Option<&'static str> {
+    SSL_MODES.into_iter().find(|mode| *mode == value || mode.replace('-', "_") == value)
 }
 
 fn requires_tls(url: &Url<'_>) -> bool {

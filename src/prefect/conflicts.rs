@@ -4,9 +4,9 @@ use super::asyncpg::is_ssl_mode;
 use super::database::{Conflict, Fault, Invalid, Target};
 use super::reader::Reader;
 use super::settings::Field;
-use super::template;
 use super::url::{Port, Url, python_int};
 use super::values::{float, integer};
+use super::{near, template};
 use crate::workload::env::HIDDEN;
 
 impl Reader<'_> {
@@ -82,6 +82,36 @@ impl Reader<'_> {
         let value = self.environment().value(variable.index);
         if !value.is_partly_hidden() && !self.is_opaque(&value.text) && !accepts(&value.text) {
             self.report(variable.index, Fault::Invalid(invalid));
+        }
+    }
+
+    /// Names close to those of settings, which do nothing. Nobody writes more than a few.
+    pub(super) fn misspelt(&mut self) {
+        const LOOKED_AT: usize = 64;
+        const PREFIXES: [&[u8]; 2] = [b"prefect_server_database_", b"prefect_api_database_"];
+        let environment = self.environment();
+        let ours = |name: &str| {
+            PREFIXES.iter().any(|prefix| {
+                name.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+            })
+        };
+        let unread = environment
+            .variables()
+            .filter(|variable| ours(variable.name) && Field::named(variable.name).is_none())
+            .take(LOOKED_AT);
+        let found: Vec<(usize, String)> = unread
+            .filter_map(|variable| Some((variable.index, near::misspelt(variable.name)?)))
+            .filter(|(index, _)| !self.problems.iter().any(|problem| problem.variable == Some(*index)))
+            .collect();
+        for (index, wanted) in found {
+            let reference = format!("$({})", environment.at(index).map_or("", |variable| variable.name));
+            // A part of another value, named alike.
+            let is_part = environment
+                .variables()
+                .any(|variable| environment.written(variable.index).contains(&reference));
+            if !is_part {
+                self.report(index, Fault::Misspelt(wanted));
+            }
         }
     }
 

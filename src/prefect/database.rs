@@ -10,7 +10,7 @@ use super::settings::Field;
 use super::sqlite::{Backing, Place};
 use super::url::{Grammar, SQLALCHEMY};
 use super::values::Kind;
-use super::version::Version;
+use super::version::{Release, Version};
 use crate::workload::command::Invocation;
 use crate::workload::env::{Environment, Source};
 use crate::workload::{Container, Workload};
@@ -144,6 +144,17 @@ pub enum Fault {
     Invalid(Invalid),
     /// A name that this version does not read; the name it does read.
     UnknownToVersion(Version, &'static str),
+    /// A setting that came only after this version, which ignores it.
+    CameLater {
+        /// The image's version.
+        version: Version,
+        /// The setting.
+        field: Field,
+        /// The first release that reads it.
+        since: Release,
+    },
+    /// A name that no version reads, close to the setting that is named.
+    Misspelt(String),
     /// The setting can only come from where we do not see.
     Unseen(Origin),
     /// Where the SQLite file is, or whether that place is kept, is not visible.
@@ -223,6 +234,7 @@ impl Database {
         reader.validity();
         let (target, origin) = reader.target();
         reader.after(&target);
+        reader.misspelt();
         let deciding = [Field::Url, Field::OrionUrl, Field::Driver];
         let decided_by = deciding.into_iter().find_map(|field| reader.settings.get(field));
         reader.doubt(decided_by);

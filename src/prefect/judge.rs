@@ -29,6 +29,8 @@ pub enum UrlFault {
         name: Option<String>,
         /// Why.
         refusal: Refusal,
+        /// The mode of TLS that it asks for, in libpq's words.
+        mode: Option<&'static str>,
     },
     /// So many more options are refused, beyond those that are named.
     MoreOptions(usize),
@@ -290,9 +292,11 @@ const NAMED_OPTIONS: usize = 12;
 
 fn refuse_options(url: &Url<'_>, refused: &[BadOption<'_>], faults: &mut Vec<UrlFault>) {
     let named = refused.iter().take(NAMED_OPTIONS);
-    faults.extend(
-        named.map(|bad| UrlFault::Option { name: safe_option_name(url, bad.name), refusal: bad.refusal }),
-    );
+    faults.extend(named.map(|bad| UrlFault::Option {
+        name: safe_option_name(url, bad.name),
+        refusal: bad.refusal,
+        mode: url.option(bad.name).next().and_then(asyncpg::ssl_mode),
+    }));
     if refused.len() > NAMED_OPTIONS {
         faults.push(UrlFault::MoreOptions(refused.len() - NAMED_OPTIONS));
     }

@@ -32,6 +32,58 @@ pub(super) fn miss(environment: &Environment<'_>, version: Option<Version>) -> O
         .map(|(_, index)| index)
 }
 
+/// Settings of the database that are read, by the rest of their names behind `PREFECT_SERVER_DATABASE_`.
+const SERVER: [&str; 28] = [
+    "CONNECTION_URL",
+    "DRIVER",
+    "HOST",
+    "PORT",
+    "USER",
+    "PASSWORD",
+    "NAME",
+    "ECHO",
+    "MIGRATE_ON_START",
+    "TIMEOUT",
+    "CONNECTION_TIMEOUT",
+    "MIGRATION_TIMEOUT",
+    "SQLALCHEMY",
+    "SQLALCHEMY_POOL_SIZE",
+    "SQLALCHEMY_POOL_RECYCLE",
+    "SQLALCHEMY_POOL_TIMEOUT",
+    "SQLALCHEMY_MAX_OVERFLOW",
+    "SQLALCHEMY_CONNECT_ARGS",
+    "SQLALCHEMY_CONNECT_ARGS_APPLICATION_NAME",
+    "SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH",
+    "SQLALCHEMY_CONNECT_ARGS_STATEMENT_CACHE_SIZE",
+    "SQLALCHEMY_CONNECT_ARGS_PREPARED_STATEMENT_CACHE_SIZE",
+    "SQLALCHEMY_CONNECT_ARGS_TLS",
+    "SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED",
+    "SQLALCHEMY_CONNECT_ARGS_TLS_CHECK_HOSTNAME",
+    "SQLALCHEMY_CONNECT_ARGS_TLS_CA_FILE",
+    "SQLALCHEMY_CONNECT_ARGS_TLS_CERT_FILE",
+    "SQLALCHEMY_CONNECT_ARGS_TLS_KEY_FILE",
+];
+
+/// Those behind `PREFECT_API_DATABASE_`: the first ones.
+const SHARED: usize = 11;
+
+/// The setting that a name was meant to be, which no Prefect reads as it is written. Short names have too many
+/// neighbours that are meant.
+pub(super) fn misspelt(name: &str) -> Option<String> {
+    let upper = name.to_ascii_uppercase();
+    let known = [("PREFECT_SERVER_DATABASE_", &SERVER[..]), ("PREFECT_API_DATABASE_", &SERVER[..SHARED])];
+    let (prefix, rest, known) =
+        known.into_iter().find_map(|(prefix, known)| Some((prefix, upper.strip_prefix(prefix)?, known)))?;
+    if rest.len() < 6 || known.contains(&rest) {
+        return None;
+    }
+    let rest = plain(rest);
+    let off = |known: &str| distance(&rest, &plain(known));
+    let near = known.iter().filter(|known| known.len().abs_diff(rest.len()) <= 8 && off(known) <= 2);
+    let near = near.min_by_key(|known| off(known))?;
+    Some(format!("{prefix}{near}"))
+}
+
 /// How far a name is from the wanted one; `None` where it means something else.
 fn score(name: &str, wanted: &str) -> Option<usize> {
     let name = plain(name);
@@ -79,6 +131,31 @@ mod tests {
             "APP_DATABASE_URL",
         ] {
             assert!(score(name, &wanted).is_none(), "{name}");
+        }
+    }
+    #[test]
+    fn knows_misspelt_settings() {
+        for (name, wanted) in [
+            ("PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_STATEMENT_CACHESIZE", "STATEMENT_CACHE_SIZE"),
+            ("PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CAFILE", "TLS_CA_FILE"),
+            ("PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLE", "TLS_ENABLED"),
+            ("prefect_api_database_connection_timout", "PREFECT_API_DATABASE_CONNECTION_TIMEOUT"),
+        ] {
+            assert!(misspelt(name).is_some_and(|found| found.ends_with(wanted)), "{name}");
+        }
+        let known = SERVER.iter().map(|rest| format!("PREFECT_SERVER_DATABASE_{rest}"));
+        let others = [
+            "PREFECT_SERVER_DATABASE_SECRET_NAME",
+            "PREFECT_SERVER_DATABASE_PORT_5432_TCP",
+            "PREFECT_API_DATABASE_SQLALCHEMY_POOL_SIZE",
+            "PREFECT_API_URL",
+            "DATABASE_PASSWORD",
+        ];
+        for name in known.chain(others.map(str::to_owned)) {
+            assert_eq!(misspelt(&name), None, "{name}");
+        }
+        for (rest, is_shared) in SERVER.iter().zip((0..).map(|index| index < SHARED)) {
+            assert_eq!(Field::named(&format!("PREFECT_API_DATABASE_{rest}")).is_some(), is_shared, "{rest}");
         }
     }
 }

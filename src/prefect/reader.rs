@@ -32,6 +32,10 @@ impl<'r> Reader<'r> {
         let mut settings = Settings::find(reading.environment);
         let mut problems = Vec::new();
         if let Some(version) = version {
+            for (variable, field, since) in settings.drop_later_than(version) {
+                let fault = Fault::CameLater { version, field, since };
+                problems.push(Problem { fault, variable: Some(variable) });
+            }
             for (variable, wanted) in settings.drop_unknown_to(version) {
                 problems.push(Problem {
                     fault: Fault::UnknownToVersion(version, wanted),

@@ -5,7 +5,7 @@
 
 use super::near;
 use super::values::Kind;
-use super::version::Version;
+use super::version::{Release, Version};
 use crate::workload::env::{Environment, Source, Variable};
 
 /// A setting that has a say in which database Prefect uses, or whether it starts at all.
@@ -122,6 +122,23 @@ impl Field {
             | Field::ProfilesPath
             | Field::OrionUrl => Kind::Text,
         }
+    }
+
+    /// The first release that reads the setting, where that is later than 3.0.11 with its `PREFECT_SERVER_DATABASE_*`.
+    /// Found in the wheels: `prefect/settings/models/server/database.py`.
+    pub fn since(self) -> Option<Release> {
+        Some(match self {
+            Field::PoolRecycle
+            | Field::PoolTimeout
+            | Field::ApplicationName
+            | Field::SqlalchemyJson
+            | Field::ConnectArgsJson => Release(3, 1, 13),
+            Field::StatementCacheSize | Field::PreparedStatementCacheSize => Release(3, 2, 7),
+            Field::TlsEnabled | Field::TlsCheckHostname | Field::TlsJson => Release(3, 4, 3),
+            Field::SearchPath => Release(3, 6, 6),
+            Field::MigrationTimeout => Release(3, 8, 0),
+            _ => return None,
+        })
     }
 
     /// The setting that `name` gives, in any case.
@@ -287,6 +304,17 @@ impl Settings {
         if version.is_at_least(2, 14, 0) && self.get(Field::Url).is_none() {
             let lost = self.slots[Field::OrionUrl as usize][0].take();
             ignored.extend(lost.map(|index| (usize::from(index), near::recommended(Some(version)))));
+        }
+        ignored
+    }
+
+    /// Takes away what came only after `version`, and says which variables those are and which release reads them.
+    pub(super) fn drop_later_than(&mut self, version: Version) -> Vec<(usize, Field, Release)> {
+        let late = |field: &Field| field.since().filter(|since| version.is_older_than(*since));
+        let mut ignored = Vec::new();
+        for (field, since) in ALL.into_iter().filter_map(|field| Some((field, late(&field)?))) {
+            let lost = self.slots[field as usize][0].take();
+            ignored.extend(lost.map(|index| (usize::from(index), field, since)));
         }
         ignored
     }

@@ -11,6 +11,16 @@ pub struct Version {
     pub patch: Option<u32>,
 }
 
+/// One release of Prefect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release(pub u32, pub u32, pub u32);
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
 impl Version {
     /// The Prefect in an image of a repository that ends in `prefecthq/prefect`; `None` for other images, for
     /// references without a tag, and for tags that are no version.
@@ -39,6 +49,16 @@ impl Version {
     /// Whether every release the tag can stand for is older than `major.minor.patch`.
     pub fn is_before(self, major: u32, minor: u32, patch: u32) -> bool {
         (self.major, self.minor.unwrap_or(u32::MAX), self.patch.unwrap_or(u32::MAX)) < (major, minor, patch)
+    }
+
+    /// Whether every release the tag can stand for is older than `release`.
+    pub fn is_older_than(self, Release(major, minor, patch): Release) -> bool {
+        self.is_before(major, minor, patch)
+    }
+
+    /// Whether every release the tag can stand for is `release` or newer.
+    pub fn is_as_new_as(self, Release(major, minor, patch): Release) -> bool {
+        self.is_at_least(major, minor, patch)
     }
 
     /// Whether every release the tag can stand for is this one or newer.

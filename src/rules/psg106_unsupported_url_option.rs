@@ -5,6 +5,8 @@ use crate::finding::{Level, Report, Rule};
 use crate::prefect::asyncpg::Refusal;
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
+use crate::prefect::settings::Field;
+use crate::prefect::version::Version;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -19,10 +21,10 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let found = problems::picked(subject, |fault| match fault {
-        Fault::Url(UrlFault::Option { name, refusal }) => Some((name.as_deref(), *refusal)),
+        Fault::Url(UrlFault::Option { name, refusal, mode }) => Some((name.as_deref(), *refusal, *mode)),
         _ => None,
     });
-    for (server, variable, (name, refusal)) in found {
+    for (server, variable, (name, refusal, mode)) in found {
         let shown = name.map_or("an option".to_owned(), |name| format!("option `{name}`"));
         let what = match refusal {
             Refusal::Unknown => format!("{shown} of the URL is none that asyncpg takes"),
@@ -32,7 +34,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Refusal::NeedsTls => format!("{shown} needs `ssl=require` or stricter"),
             Refusal::Hosts => format!("{shown}: hosts and ports of the URL do not fit together"),
         };
-        let help = help(name.unwrap_or_default(), refusal);
+        let version = Version::of_image(&server.container.image);
+        let help = help(name.unwrap_or_default(), refusal, mode, version);
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }
     let more = problems::picked(subject, |fault| match fault {
@@ -48,35 +51,72 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 
 const ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_";
 
+/// `take it out and set NAME`, as far as the image's version reads that setting.
+fn set(field: Field, name: &str, how: &str, version: Option<Version>) -> String {
+    match field.since() {
+        Some(since) if version.is_some_and(|version| version.is_older_than(since)) => {
+            format!("take it out; from Prefect {since} on one can set `{name}`{how}")
+        }
+        Some(since) if !version.is_some_and(|version| version.is_as_new_as(since)) => {
+            format!("take it out and set `{name}`{how} (Prefect {since} and later)")
+        }
+        _ => format!("take it out and set `{name}`{how}"),
+    }
+}
+
+/// `sslmode` in asyncpg's words: as strict as it was.
+fn ssl(mode: Option<&str>) -> String {
+    match mode {
+        Some(mode @ ("verify-ca" | "verify-full")) => format!(
+            "write `ssl=` in place of `sslmode=`: `?ssl={mode}`, with the root certificate in `~/.postgresql/root.crt`"
+        ),
+        Some(mode) => format!("write `ssl=` in place of `sslmode=`: `?ssl={mode}`"),
+        None => "write `ssl=` in place of `sslmode=`, with one of libpq's modes, such as `?ssl=require`".to_owned(),
+    }
+}
+
 /// What does what was meant, for an option of libpq, JDBC or another driver.
-fn help(name: &str, refusal: Refusal) -> String {
-    let set = |variable: &str| format!("take it out and set `{ARGS}{variable}`");
+fn help(name: &str, refusal: Refusal, mode: Option<&str>, version: Option<Version>) -> String {
+    let args = |field: Field, variable: &str, how: &str| set(field, &format!("{ARGS}{variable}"), how, version);
+    // The names before 3.0.11; later releases read them too.
+    let old = version.is_some_and(|version| version.is_before(3, 0, 11));
+    let database = if old { "PREFECT_API_DATABASE_" } else { "PREFECT_SERVER_DATABASE_" };
     match name {
         "host" | "port" => {
             "write `?host=HOST1:PORT1&host=HOST2:PORT2`, or `?host=HOST1,HOST2&port=PORT1,PORT2`".to_owned()
         }
         "ssl" => "write `ssl=` with one of `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`".to_owned(),
-        "sslmode" => "write `ssl=` in place of `sslmode=`: `?ssl=require`".to_owned(),
-        "usessl" | "useSSL" | "tls" | "encrypt" | "requiressl" | "sslnegotiation" => "write `?ssl=require`".to_owned(),
+        "sslmode" => ssl(mode),
+        "usessl" | "useSSL" | "tls" | "encrypt" | "requiressl" => "write `?ssl=require`, or a stricter mode".to_owned(),
+        "sslnegotiation" => "take it out; `ssl=` alone says how TLS is used".to_owned(),
         "sslrootcert" | "sslcert" | "sslkey" | "sslpassword" | "sslcrl" => {
-            format!("take it out and set `{ARGS}TLS_ENABLED` to `true`, with `{ARGS}TLS_CA_FILE`, `…_CERT_FILE`, `…_KEY_FILE`")
+            let files = " to `true`, with `…_TLS_CA_FILE`, `…_TLS_CERT_FILE`, `…_TLS_KEY_FILE`";
+            args(Field::TlsEnabled, "TLS_ENABLED", files)
         }
-        "application_name" | "applicationName" | "ApplicationName" | "fallback_application_name" => set("APPLICATION_NAME"),
-        "search_path" | "schema" | "currentSchema" | "options" => set("SEARCH_PATH"),
+        "application_name" | "applicationName" | "ApplicationName" | "fallback_application_name" => {
+            args(Field::ApplicationName, "APPLICATION_NAME", "")
+        }
+        "search_path" | "schema" | "currentSchema" | "options" => args(Field::SearchPath, "SEARCH_PATH", ""),
         "statement_cache_size" | "pgbouncer" | "prepareThreshold" => {
-            format!("take it out and set `{ARGS}STATEMENT_CACHE_SIZE` (`0` behind PgBouncer)")
+            args(Field::StatementCacheSize, "STATEMENT_CACHE_SIZE", " (`0` behind PgBouncer)")
         }
         "prepared_statement_cache_size" => "write a whole number, such as `0`".to_owned(),
         "connect_timeout" | "connectTimeout" | "loginTimeout" => {
-            "take it out and set `PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT` (seconds)".to_owned()
+            format!("take it out and set `{database}CONNECTION_TIMEOUT` (seconds)")
         }
         "statement_timeout" | "socketTimeout" | "tcp_user_timeout" => {
-            "take it out and set `PREFECT_SERVER_DATABASE_TIMEOUT` (seconds)".to_owned()
+            format!("take it out and set `{database}TIMEOUT` (seconds)")
         }
-        "pool_size" | "max_overflow" | "pool_recycle" | "pool_timeout" | "pool_pre_ping" => format!(
-            "take it out and set `PREFECT_SERVER_DATABASE_SQLALCHEMY_{}`",
-            if name == "pool_pre_ping" { "POOL_RECYCLE".to_owned() } else { name.to_ascii_uppercase() }
-        ),
+        "pool_size" | "max_overflow" if old => {
+            format!("take it out and set `PREFECT_SQLALCHEMY_{}`", name.to_ascii_uppercase())
+        }
+        "pool_size" | "max_overflow" => {
+            format!("take it out and set `{database}SQLALCHEMY_{}`", name.to_ascii_uppercase())
+        }
+        "pool_recycle" | "pool_pre_ping" => {
+            set(Field::PoolRecycle, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_RECYCLE", "", version)
+        }
+        "pool_timeout" => set(Field::PoolTimeout, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT", "", version),
         "dbname" => "write the database behind the host: `HOST:5432/NAME`".to_owned(),
         "username" => "write the user before the host: `USER:PASSWORD@HOST`".to_owned(),
         "target_session_attrs" => "write `any`, `primary`, `standby`, `prefer-standby`, `read-write` or `read-only`".to_owned(),
@@ -84,5 +124,20 @@ fn help(name: &str, refusal: Refusal) -> String {
         _ if refusal == Refusal::Repeated => "give it once".to_owned(),
         _ => "take it out; asyncpg takes `ssl`, `host`, `port`, `target_session_attrs`, `passfile`, `krbsrvname`, `gsslib`"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefect::asyncpg::SSL_MODES;
+
+    #[test]
+    fn a_mode_is_never_lowered() {
+        for mode in SSL_MODES {
+            let help = help("sslmode", Refusal::Unknown, Some(mode), None);
+            assert!(help.contains(&format!("`?ssl={mode}`")), "{help}");
+            assert_eq!(help.contains("root.crt"), mode.starts_with("verify"), "{help}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Subject, problems};
 use crate::finding::{Level, Report, Rule};
 use crate::prefect::database::Fault;
+use crate::prefect::settings::Field;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -24,5 +25,30 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let what = format!("Prefect {version} does not read this name and would silently use an SQLite file");
         let help = format!("name it `{wanted}`");
         problems::report(report, &RULE, subject, (server, variable), what, help);
+    }
+    let late = problems::picked(subject, |fault| match fault {
+        Fault::CameLater { version, field, since } => Some((*version, *field, *since)),
+        _ => None,
+    });
+    for (server, variable, (version, field, since)) in late {
+        let what = format!("Prefect {version} does not know this setting, and ignores it");
+        let instead = match field {
+            Field::TlsEnabled | Field::TlsCheckHostname | Field::TlsJson => {
+                ", or write `ssl=` into the URL and take this out"
+            }
+            _ => ", or take it out",
+        };
+        let help = format!("use an image of Prefect {since} or later{instead}");
+        // Prefect starts, only not as was meant.
+        problems::report(report, &RULE, subject, (server, variable), what, help).only_warn(None);
+    }
+    let misspelt = problems::picked(subject, |fault| match fault {
+        Fault::Misspelt(wanted) => Some(wanted),
+        _ => None,
+    });
+    for (server, variable, wanted) in misspelt {
+        let what = "no Prefect reads this name, and it does nothing";
+        let help = format!("name it `{wanted}`, or take it out");
+        problems::report(report, &RULE, subject, (server, variable), what, help).only_warn(None);
     }
 }

@@ -1,8 +1,8 @@
 //! PSG903: an annotation of ours that we do not understand.
 
 use super::Subject;
-use crate::finding::{Level, Place, Report, Rule, clip};
-use crate::workload::annotations::Position;
+use crate::finding::{Level, Place, Report, Rule, TOLD, clip};
+use crate::workload::annotations::{PREFIX, Position};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -26,6 +26,20 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             (format!("annotation `prefect-guard.io/{key}` is not known, and does nothing"), unknown.expected.clone())
         };
         report.add(&RULE, place, what, help).about(unknown.key);
+    }
+    let labels = subject.workload.template.metadata.labels.iter();
+    for key in labels.filter_map(|(name, _)| name.strip_prefix(PREFIX)).take(TOLD) {
+        let escaped = key.replace('~', "~0").replace('/', "~1");
+        let template = &subject.workload.template_pointer;
+        let pointer = format!("{template}/metadata/labels/prefect-guard.io~1{escaped}");
+        let what = format!("label `prefect-guard.io/{}` is not read on a pod template, and does nothing", clip(key, 63));
+        let help = match key {
+            "enabled" => {
+                "label the namespace with it, or write the annotation `prefect-guard.io/inject: \"false\"` here"
+            }
+            _ => "write it as an annotation, or take it out",
+        };
+        report.add(&RULE, Place { pointer, ..Place::default() }, what, help).about(key);
     }
     if subject.lead().is_some()
         && let Some(Position::Before(name) | Position::After(name)) = subject.own.position

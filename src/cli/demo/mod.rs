@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
 use self::client::Client;
@@ -139,6 +140,11 @@ async fn play(
 
 /// Keeps serving until Ctrl-C, with reviews on disk for `curl`.
 async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    // Before there is a folder, so that no signal leaves it behind.
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
     let folder = Folder::make()?;
     folder.write("ca.pem", ca)?;
     writeln!(out, "\nThe server stays up; Ctrl-C ends it. Try:\n")?;
@@ -153,7 +159,12 @@ async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Res
         )?;
     }
     out.flush()?;
-    tokio::signal::ctrl_c().await.context("cannot listen for signals")
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
 }
 
 /// A folder that goes when the demo ends.
