@@ -189,7 +189,7 @@ impl Reader<'_> {
                 _ if name.starts_with("--") => {}
                 _ => {
                     for (index, letter) in token.char_indices().skip(1) {
-                        let attached = &token[index + 1..];
+                        let attached = &token[index + letter.len_utf8()..];
                         let value = if attached.is_empty() { next() } else { attached };
                         match letter {
                             'i' => self.changes.push(Change::Clear),
