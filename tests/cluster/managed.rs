@@ -143,17 +143,18 @@ fn the_account_may_do_nothing_else() {
     let account = format!("--as=system:serviceaccount:{0}:{0}", world.name);
     let may = |verb: &str, what: &str| world.kubectl(&["auth", "can-i", verb, what, &account]).ok;
     let secret = format!("secret/{}-tls", world.name);
-    until("the rights are in force", || may("update", &secret));
+    until("the rights are in force", || may("patch", &secret));
     let own = format!("mutatingwebhookconfiguration/{}", world.name);
     assert!(may("get", &secret) && may("patch", &own));
     for (verb, what) in [
+        ("update", secret.as_str()),
         ("get", "secret/other"),
         ("list", "secrets"),
         ("create", "secrets"),
-        ("delete", &secret),
+        ("delete", secret.as_str()),
         ("get", "mutatingwebhookconfiguration/other"),
         ("list", "mutatingwebhookconfigurations"),
-        ("delete", &own),
+        ("delete", own.as_str()),
         ("create", "validatingwebhookconfigurations"),
         ("get", "deployments"),
         ("get", "pods"),
