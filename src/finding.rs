@@ -201,6 +201,15 @@ fn in_code(name: &str, limit: usize) -> String {
     clip(name, limit).replace('`', "'")
 }
 
+/// A variable's name up to where it is none any more: somebody may have written `NAME=VALUE` where the name belongs,
+/// and the value may be a URL with a password.
+pub(crate) fn name_alone(name: &str) -> Cow<'_, str> {
+    match name.find(|c: char| c.is_whitespace() || "=:/@,;\"'{}[]()".contains(c)) {
+        Some(end) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
 /// Cuts a name to `limit` bytes at a character boundary, with an ellipsis when something went.
 pub fn clip(text: &str, limit: usize) -> String {
     if text.len() <= limit {

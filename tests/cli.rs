@@ -315,6 +315,19 @@ fn every_command_has_help_and_the_version_is_known() {
 }
 
 #[test]
+fn a_value_in_the_place_of_a_name_is_not_shown() {
+    let manifest = format!(
+        r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"p"}},"spec":{{"template":{{"spec":{{
+        "containers":[{{"name":"api","image":"prefecthq/prefect:3.8.8","command":["prefect","server","start"],"env":[
+        {{"name":"PREFECT_API_DATABASE_CONNECTION_URI=postgresql://u:{CANARY}@h/d","value":"x"}}]}}]}}}}}}}}"#
+    );
+    for format in ["github", "json"] {
+        let ran = pipe(&["check", "--format", format, "-"], &manifest);
+        assert!(ran.code == 1 && ran.out.contains("PREFECT_API_DATABASE_CONNECTION_URI…"), "{}", ran.out);
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child = guard()
         .args(["explain", "--format", "markdown"])

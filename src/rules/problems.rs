@@ -1,7 +1,7 @@
 //! What the rules about database settings share: the problems of each container, and where they are.
 
 use super::{Server, Subject};
-use crate::finding::{Finding, Place, Report, Rule, clip};
+use crate::finding::{Finding, Place, Report, Rule, clip, name_alone};
 use crate::prefect::database::{Fault, Problem};
 use crate::prefect::near;
 use crate::prefect::version::Version;
@@ -27,8 +27,9 @@ pub(super) fn place(subject: &Subject<'_>, server: &Server<'_>, variable: Option
         None => return subject.place(server.at),
     };
     let mut place = subject.place_of(server.at, &field);
-    place.variable =
-        variable.and_then(|index| server.environment.at(index)).map(|found| found.name.to_owned());
+    place.variable = variable
+        .and_then(|index| server.environment.at(index))
+        .map(|found| name_alone(found.name).into_owned());
     place
 }
 
