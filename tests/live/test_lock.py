@@ -89,14 +89,24 @@ def test_waiter_takes_over(url, database, start, note):
     note(f"after {time.monotonic() - killed:.1f} s")
 
 
-def test_killed_half_way(database, start, url):
-    """A real migration is killed (-9) half-way: the waiter completes it."""
+def test_killed_half_way(database, start, url, note):
+    """A real migration is killed (-9) half-way: the waiter completes it, where Prefect itself can."""
     env = POOLED if url != database.url() else {}
     holder = start(guarded(), url, **env)
     until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
     waiter = start(guarded(), url, **env)
     holder.kill()
-    assert waiter.wait() == 0, waiter.output()
+    if waiter.wait() != 0:
+        # Prefect commits some revisions in parts (`autocommit_block`). Killed between two of them, its own upgrade
+        # cannot go on either: the column is there, and the revision is not recorded.
+        assert "already exists" in waiter.output(), waiter.output()
+        plain = start(UPGRADE, url, **env)
+        assert plain.wait() != 0 and "already exists" in plain.output(), plain.output()
+        note(
+            "killed within a revision that Prefect commits in parts; the plain call fails alike"
+        )
+        database.wait_for_no_lock()
+        return
     assert "Migrations succeeded" in waiter.output()
     assert {"deployment", "flow_run", "automation_bucket"} <= database.tables()
     database.wait_for_no_lock()
