@@ -79,7 +79,7 @@ fn all() -> Vec<Seen> {
 }
 
 #[test]
-#[ignore = "needs the manifests in ../shared, which are other people's files; run with `--run-ignored all`"]
+#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn gives_what_the_table_says() {
     let path = support::root().join("tests/fixtures/manifests.table");
     let head = format!("{:<52} | {:<48} | servers | commands | rules (! denies)\n", "file", "workload");
@@ -95,7 +95,7 @@ fn gives_what_the_table_says() {
 }
 
 #[test]
-#[ignore = "needs the manifests in ../shared, which are other people's files; run with `--run-ignored all`"]
+#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn takes_nothing_else_for_a_server() {
     for seen in all().iter().filter(|seen| seen.file.starts_with("wild/other/")) {
         assert_eq!(
@@ -135,7 +135,7 @@ const RUNNING: [&str; 22] = [
 ];
 
 #[test]
-#[ignore = "needs the manifests in ../shared, which are other people's files; run with `--run-ignored all`"]
+#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn refuses_nothing_that_runs() {
     let all = all();
     for file in RUNNING {
