@@ -177,6 +177,9 @@ pub const TOLD: usize = 20;
 /// Puts one line in place of what goes beyond [`TOLD`]. Severities have to be settled: what is folded away denies
 /// or warns as it did.
 pub fn fold(findings: &mut Vec<Finding>) {
+    if findings.len() <= TOLD {
+        return;
+    }
     let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
     for finding in findings.iter() {
         *counts.entry((finding.rule.id, finding.severity)).or_default() += 1;

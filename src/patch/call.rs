@@ -90,10 +90,10 @@ const RESTARTERS: [&str; 13] = [
 pub(super) fn position(server: &Server<'_>) -> Option<Position> {
     let position = server.invocation.server()?.position?;
     let container = server.container;
-    let before = container.command.iter().chain(&container.args).take(position.program);
-    let name = |token: &str| token.rsplit('/').next().map(str::to_owned);
-    let mut names = before.filter_map(|token| name(token));
-    (!names.any(|name| RESTARTERS.contains(&name.as_str()))).then_some(position)
+    let mut before = container.command.iter().chain(&container.args).take(position.program);
+    let restarts =
+        before.any(|token| token.rsplit('/').next().is_some_and(|name| RESTARTERS.contains(&name)));
+    (!restarts).then_some(position)
 }
 
 /// Whether the migration can call Prefect at all: a script may set up the only place where it is found.
@@ -105,15 +105,17 @@ pub(super) fn is_known(server: &Server<'_>) -> bool {
 
 /// The Python beside a `prefect` that a script names by its path.
 fn beside(server: &Server<'_>, position: Option<Position>) -> Option<Word<'static>> {
-    match script::program(server.container) {
-        script::Program::Words(words) if position.is_none() => match words.as_slice() {
-            [prefect] => {
-                prefect.strip_suffix("/bin/prefect").map(|venv| Cow::Owned(format!("{venv}/bin/python")))
-            }
-            [python, ..] => Some(Cow::Owned(python.clone())),
-            [] => None,
-        },
-        _ => None,
+    if position.is_some() {
+        // Its words are the migration's too; no script has to be searched for them.
+        return None;
+    }
+    let script::Program::Words(words) = script::program(server.container) else { return None };
+    match words.as_slice() {
+        [prefect] => {
+            prefect.strip_suffix("/bin/prefect").map(|venv| Cow::Owned(format!("{venv}/bin/python")))
+        }
+        [python, ..] => Some(Cow::Owned(python.clone())),
+        [] => None,
     }
 }
 
