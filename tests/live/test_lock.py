@@ -90,23 +90,27 @@ def test_waiter_takes_over(url, database, start, note):
 
 
 def test_killed_half_way(database, start, url, note):
-    """A real migration is killed (-9) half-way: the waiter completes it, where Prefect itself can."""
+    """A real migration is killed (-9) half-way: the waiter completes it."""
     env = POOLED if url != database.url() else {}
-    holder = start(guarded(), url, **env)
-    until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
-    waiter = start(guarded(), url, **env)
-    holder.kill()
-    if waiter.wait() != 0:
-        # Prefect commits some revisions in parts (`autocommit_block`). Killed between two of them, its own upgrade
-        # cannot go on either: the column is there, and the revision is not recorded.
+    for _ in range(3):
+        holder = start(guarded(), url, **env)
+        until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
+        waiter = start(guarded(), url, **env)
+        holder.kill()
+        if waiter.wait() == 0:
+            break
+        # Prefect commits some revisions in parts: 605ebb4e9155 adds columns, then leaves its transaction for an index
+        # (`autocommit_block`). Killed between, its own upgrade cannot go on either. That was no test of ours: again.
         assert "already exists" in waiter.output(), waiter.output()
         plain = start(UPGRADE, url, **env)
         assert plain.wait() != 0 and "already exists" in plain.output(), plain.output()
         note(
-            "killed within a revision that Prefect commits in parts; the plain call fails alike"
+            "killed between two parts of a revision, where the plain call cannot go on either; again"
         )
         database.wait_for_no_lock()
-        return
+        fresh = database.server.create_database()
+        url, database = url.replace(f"/{database.name}", f"/{fresh.name}"), fresh
+    assert waiter.wait() == 0, waiter.output()
     assert "Migrations succeeded" in waiter.output()
     assert {"deployment", "flow_run", "automation_bucket"} <= database.tables()
     database.wait_for_no_lock()
