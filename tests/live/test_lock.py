@@ -94,7 +94,11 @@ def test_killed_half_way(database, start, url, note):
     env = POOLED if url != database.url() else {}
     for _ in range(3):
         holder = start(guarded(), url, **env)
-        until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
+        until(
+            lambda tables=database.tables: len(tables()) > 3,
+            90,
+            "the first tables are there",
+        )
         waiter = start(guarded(), url, **env)
         holder.kill()
         if waiter.wait() == 0:
@@ -146,7 +150,11 @@ def test_signals_reach_the_command(database, start):
 def test_sigterm_ends_a_real_migration(database, start):
     """SIGTERM ends a real migration; the next one completes it."""
     holder = start(guarded(), database.url())
-    until(lambda: len(database.tables()) > 3, 90, "the first tables are there")
+    until(
+        lambda tables=database.tables: len(tables()) > 3,
+        90,
+        "the first tables are there",
+    )
     holder.terminate()
     assert holder.wait(10) != 0
     database.wait_for_no_lock()
