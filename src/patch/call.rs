@@ -8,6 +8,7 @@ use crate::policy::{OnNewerSchema, Serialize};
 use crate::rules::Server;
 use crate::workload::command::{Position, Program, UNKNOWN};
 use crate::workload::image::ImageRef;
+use crate::workload::words::basename;
 
 /// The script that runs the upgrade under a database lock, as it stands in the pod template.
 ///
@@ -91,8 +92,7 @@ pub(super) fn position(server: &Server<'_>) -> Option<Position> {
     let position = server.invocation.server()?.position?;
     let container = server.container;
     let mut before = container.command.iter().chain(&container.args).take(position.program);
-    let restarts =
-        before.any(|token| token.rsplit('/').next().is_some_and(|name| RESTARTERS.contains(&name)));
+    let restarts = before.any(|token| RESTARTERS.contains(&basename(token)));
     (!restarts).then_some(position)
 }
 

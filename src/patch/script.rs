@@ -3,6 +3,8 @@
 //! Words are all that is looked at: a word that names Prefect, and words that change where it is found.
 
 use crate::workload::Container;
+use crate::workload::words::basename;
+use crate::workload::wrappers::{is_asgi_server, is_runner};
 
 /// How a migration can call what a script calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +45,6 @@ fn on_path(words: &[&str]) -> Program {
     if changes_path(words) { Program::Unknown } else { Program::OnPath }
 }
 
-fn basename(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
-}
-
 /// The words that call `prefect` where the word at `at` starts, or is, a Prefect server.
 fn call(words: &[&str], at: usize, serves_app: bool) -> Option<Vec<String>> {
     let word = words[at];
@@ -59,7 +57,7 @@ fn call(words: &[&str], at: usize, serves_app: bool) -> Option<Vec<String>> {
             Some([python, "-m", "prefect"].map(str::to_owned).to_vec())
         }
         "prefect" => Some(vec![word.to_owned()]),
-        name if serves_app && name.ends_with("corn") => Some(vec![match word.rsplit_once('/') {
+        name if serves_app && is_asgi_server(name) => Some(vec![match word.rsplit_once('/') {
             Some((directory, _)) => format!("{directory}/prefect"),
             None => "prefect".to_owned(),
         }]),
@@ -75,7 +73,7 @@ fn changes_path(words: &[&str]) -> bool {
         let soon = |wanted: &str| words[at + 1..].iter().take(12).any(|word| *word == wanted);
         match basename(word) {
             "." | "source" => is_environment(basename(next)),
-            "uv" | "poetry" | "pdm" | "pipenv" | "hatch" | "rye" | "pixi" => soon("run"),
+            name if is_runner(name) && soon("run") => true,
             "conda" | "mamba" | "micromamba" | "pyenv" => soon("run") || soon("activate"),
             "workon" => true,
             _ => word.starts_with("PATH="),

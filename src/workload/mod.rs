@@ -17,8 +17,8 @@ mod script;
 mod shell;
 pub mod verbatim;
 pub mod view;
-mod words;
-mod wrappers;
+pub(crate) mod words;
+pub(crate) mod wrappers;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -10,7 +10,7 @@ pub(super) fn is_shell(token: &str) -> bool {
     )
 }
 
-pub(super) fn basename(token: &str) -> &str {
+pub(crate) fn basename(token: &str) -> &str {
     token.rsplit('/').next().unwrap_or(token)
 }
 

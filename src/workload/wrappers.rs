@@ -125,7 +125,7 @@ pub(super) fn has_option(options: &[Cow<'_, str>], wanted: &[&str]) -> bool {
 }
 
 /// Runners that set the interpreter for what they run.
-pub(super) fn is_runner(name: &str) -> bool {
+pub(crate) fn is_runner(name: &str) -> bool {
     matches!(
         name,
         "uv" | "poetry" | "pdm" | "pipenv" | "hatch" | "rye" | "pixi" | "conda" | "mamba" | "micromamba"
@@ -176,6 +176,6 @@ pub(super) fn takes_scripts(name: &str) -> bool {
 }
 
 /// Servers of ASGI applications: `uvicorn`, `gunicorn` and their like.
-pub(super) fn is_asgi_server(name: &str) -> bool {
+pub(crate) fn is_asgi_server(name: &str) -> bool {
     name.ends_with("corn") || matches!(name, "daphne" | "granian")
 }
