@@ -15,8 +15,18 @@ use serde_json::Value;
 
 /// The modules that know no files, network, clock, environment or tasks. A new module has to be put into one of the
 /// two lists.
-const PURE: &[&str] =
-    &["admission", "decision", "finding", "patch", "policy", "prefect", "rules", "secret", "workload"];
+const PURE: &[&str] = &[
+    "admission",
+    "decision",
+    "finding",
+    "json",
+    "patch",
+    "policy",
+    "prefect",
+    "rules",
+    "secret",
+    "workload",
+];
 const SHELL: &[&str] = &["cli", "cluster", "lib", "main", "manifest", "server", "telemetry", "tls"];
 
 /// What a pure module never names.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::json;
 use crate::workload::outline::Outline;
 use crate::workload::view::{Text, null_is_default, show_only};
 
@@ -151,17 +152,21 @@ impl<'a> Request<'a> {
 
 /// Parses JSON text into a view; a failure names the path and never quotes a value.
 pub fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Unreadable> {
-    serde_json::from_str(json).map_err(|_| why(json, std::marker::PhantomData::<T>))
+    serde_json::from_str(json).map_err(|_| why::<T>(json, "is followed by something that is no JSON"))
 }
 
-/// Parses once more to learn where it failed; the happy path does not pay for it.
-fn why<'a, T: serde::Deserialize<'a>>(json: &'a str, _: std::marker::PhantomData<T>) -> Unreadable {
+/// Reads a part of a text that is known to be well-formed into a view.
+pub(crate) fn read<'a, T: serde::Deserialize<'a>>(part: &'a str) -> Result<T, Unreadable> {
+    // What serde_json would take is a view written as the list of its values: the API server knows no such thing.
+    json::read(part).ok_or_else(|| why::<T>(part, "should be an object"))
+}
+
+/// Parses once more to learn where it failed; the happy path does not pay for it. `otherwise` is what is wrong where
+/// serde_json finds nothing.
+fn why<'a, T: serde::Deserialize<'a>>(json: &'a str, otherwise: &str) -> Unreadable {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => Unreadable {
-            path: ".".to_owned(),
-            problem: "is followed by something that is no JSON".to_owned(),
-        },
+        Ok(_) => Unreadable { path: ".".to_owned(), problem: otherwise.to_owned() },
         Err(error) => {
             let path = error.path().to_string();
             let inner = error.into_inner();

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use super::call::{CommandLine, SCRIPT};
+use crate::json::Unparsed;
 use crate::workload::Container;
-use crate::workload::verbatim::Verbatim;
+use crate::workload::view::List;
 
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";
@@ -16,7 +17,7 @@ pub const NAME: &str = "prefect-guard-migrate";
 /// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, verbatim: Verbatim<'_>, call: &CommandLine<'_>) -> String {
+pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> String {
     let mut json = Writer::new();
     json.text("name", NAME);
     json.text("image", &server.image);
@@ -28,14 +29,14 @@ pub fn render(server: &Container<'_>, verbatim: Verbatim<'_>, call: &CommandLine
     if let Some(directory) = &server.working_dir {
         json.text("workingDir", directory);
     }
-    json.raw("envFrom", verbatim.env_from.filter(|list| *list != "[]"));
-    json.raw("env", verbatim.env.filter(|list| *list != "[]"));
-    json.raw("resources", verbatim.resources);
-    json.raw("volumeMounts", verbatim.volume_mounts.filter(|list| *list != "[]"));
-    json.raw("volumeDevices", verbatim.volume_devices);
+    json.list("envFrom", &server.env_from);
+    json.list("env", &server.env);
+    json.raw("resources", server.resources);
+    json.list("volumeMounts", &server.volume_mounts);
+    json.raw("volumeDevices", server.volume_devices);
     // So that `kubectl describe pod` shows why a migration failed.
     json.text("terminationMessagePolicy", "FallbackToLogsOnError");
-    json.raw("securityContext", verbatim.security_context);
+    json.raw("securityContext", server.security_context);
     json.finish()
 }
 
@@ -72,10 +73,17 @@ impl Writer {
         self.0.push(']');
     }
 
-    fn raw(&mut self, key: &str, value: Option<&str>) {
+    fn raw(&mut self, key: &str, value: Option<Unparsed<'_>>) {
         if let Some(value) = value {
             self.key(key);
-            self.0.push_str(value);
+            self.0.push_str(value.get());
+        }
+    }
+
+    fn list<T>(&mut self, key: &str, list: &List<'_, T>) {
+        if !list.is_empty() {
+            self.key(key);
+            self.0.push_str(list.text());
         }
     }
 

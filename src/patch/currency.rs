@@ -7,9 +7,9 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use super::call::{CommandLine, SCRIPT};
-use crate::workload::verbatim::{Verbatim, entries};
-use crate::workload::view::{EnvVar, VolumeMount};
-use crate::workload::{Container, ContainerRef, Workload, command, same_json};
+use crate::json::{Kept, Unparsed};
+use crate::workload::view::{List, VolumeMount};
+use crate::workload::{Container, Workload, command, same_json};
 
 /// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).
 const EARLIER_SCRIPTS: &[&str] = &[];
@@ -17,61 +17,37 @@ const EARLIER_SCRIPTS: &[&str] = &[];
 /// What is out of date, in words for the author.
 pub(super) type Difference = &'static str;
 
-/// A container as it was read, and as it is written.
-#[derive(Clone, Copy)]
-pub(super) struct Shown<'s> {
-    /// What was read.
-    pub read: &'s Container<'s>,
-    /// The text of what is copied.
-    pub text: Verbatim<'s>,
-}
-
-impl<'s> Shown<'s> {
-    /// The container at `at`.
-    pub(super) fn of(workload: &'s Workload<'s>, at: ContainerRef) -> Self {
-        Shown { read: workload.container(at), text: workload.verbatim(at) }
-    }
-
-    /// Its variables with their texts.
-    fn env(self) -> Vec<(&'s EnvVar<'s>, &'s str)> {
-        self.read.env.iter().zip(entries(self.text.env)).collect()
-    }
-
-    fn env_from(self) -> Vec<&'s str> {
-        entries(self.text.env_from)
-    }
-
-    fn volume_mounts(self) -> Vec<&'s str> {
-        entries(self.text.volume_mounts)
-    }
+/// The texts of a list's entries.
+fn texts<'s, T>(list: &List<'s, T>) -> Vec<&'s str> {
+    list.iter().map(Kept::text).collect()
 }
 
 /// What a server needs of its migration container, and what it was before this change.
 pub(super) struct Wanted<'s> {
     /// The server's container.
-    pub server: Shown<'s>,
+    pub server: &'s Container<'s>,
     /// The call it should make.
     pub call: &'s CommandLine<'s>,
     /// The workload around it.
     pub workload: &'s Workload<'s>,
     /// The same server's container in the old object, if there is one.
-    pub before: Option<Shown<'s>>,
+    pub before: Option<&'s Container<'s>>,
 }
 
 impl Wanted<'_> {
     /// The first difference that matters between `ours` and what is wanted.
-    pub(super) fn difference(&self, shown: Shown<'_>) -> Option<Difference> {
-        let (ours, server) = (shown.read, self.server.read);
+    pub(super) fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
+        let server = self.server;
         let checks: [(bool, Difference); 8] = [
             (ours.image.trim() == server.image.trim(), "its image is not the server's"),
             (pull_policy_agrees(ours, server), "its pull policy is not the server's"),
             (self.calls_the_same(ours), "it no longer runs the upgrade the way the server is run"),
-            (self.env_agrees(shown), "its environment is not the server's"),
-            (self.env_from_agrees(shown), "its `envFrom` is not the server's"),
-            (self.mounts_agree(shown), "its volume mounts are not the server's"),
+            (self.env_agrees(ours), "its environment is not the server's"),
+            (self.env_from_agrees(ours), "its `envFrom` is not the server's"),
+            (self.mounts_agree(ours), "its volume mounts are not the server's"),
             (ours.restart_policy.is_none(), "it has a `restartPolicy`: an initContainer that migrates ends"),
             (
-                self.copied_fields_agree(shown),
+                self.copied_fields_agree(ours),
                 "its resources or security context are what the server had before",
             ),
         ];
@@ -97,22 +73,20 @@ impl Wanted<'_> {
 
     /// The server's variables in order; beside them no `PREFECT_…`, none that only the old server had, and none
     /// that changes what the server's own variables mean here.
-    fn env_agrees(&self, ours: Shown<'_>) -> bool {
-        let (wanted, found) = (self.server.env(), ours.env());
-        let before = self.before.map(|before| before.env()).unwrap_or_default();
+    fn env_agrees(&self, ours: &Container<'_>) -> bool {
+        let (wanted, found) = (texts(&self.server.env), &ours.env);
+        let before = self.before.map(|before| texts(&before.env)).unwrap_or_default();
         let mut next = 0;
-        for (_, text) in &wanted {
-            match found[next..].iter().position(|(_, other)| same_json(other, text)) {
+        for text in &wanted {
+            match found[next..].iter().position(|other| same_json(other.text(), text)) {
                 Some(skipped) => next += skipped + 1,
                 None => return false,
             }
         }
-        let wanted_texts: Vec<&str> = wanted.iter().map(|(_, text)| *text).collect();
-        let before_texts: Vec<&str> = before.iter().map(|(_, text)| *text).collect();
-        let (wanted, before) = (Entries::new(&wanted_texts), Entries::new(&before_texts));
+        let (wanted, before) = (Entries::new(&wanted), Entries::new(&before));
         let redirecting = LazyCell::new(|| self.redirecting());
-        found.into_iter().all(|(variable, text)| {
-            let name = &*variable.name;
+        found.iter().all(|variable| {
+            let (name, text) = (&*variable.name, variable.text());
             let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
             wanted.contain(text) || !(prefect || before.contain(text) || redirecting.contains(name))
         })
@@ -121,7 +95,7 @@ impl Wanted<'_> {
     /// The names of variables of which another value would change what the server's variables resolve to.
     fn redirecting(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
-        for variable in &self.server.read.env {
+        for variable in self.server.env.iter() {
             names.insert(&*variable.name);
             let value = variable.value.as_deref().unwrap_or_default();
             names.extend(value.split("$(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)));
@@ -129,32 +103,31 @@ impl Wanted<'_> {
         names
     }
 
-    fn env_from_agrees(&self, ours: Shown<'_>) -> bool {
-        let before = self.before.map(Shown::env_from).unwrap_or_default();
-        contains_in_order(&ours.env_from(), &self.server.env_from(), &before)
+    fn env_from_agrees(&self, ours: &Container<'_>) -> bool {
+        let before = self.before.map(|before| texts(&before.env_from)).unwrap_or_default();
+        contains_in_order(&texts(&ours.env_from), &texts(&self.server.env_from), &before)
     }
 
     /// Also no mount of a volume that is gone: the API server would refuse the whole object.
-    fn mounts_agree(&self, ours: Shown<'_>) -> bool {
-        let before = self.before.map(Shown::volume_mounts).unwrap_or_default();
+    fn mounts_agree(&self, ours: &Container<'_>) -> bool {
+        let before = self.before.map(|before| texts(&before.volume_mounts)).unwrap_or_default();
         let exists = |name: &str| {
             self.workload.volume(name).is_some()
                 || self.workload.claim_templates.iter().any(|claim| &**claim == name)
         };
         let known = |mount: &VolumeMount<'_>| {
-            exists(&mount.name) || self.server.read.volume_mounts.iter().any(|other| other.name == mount.name)
+            exists(&mount.name) || self.server.volume_mounts.iter().any(|other| other.name == mount.name)
         };
-        ours.read.volume_mounts.iter().all(known)
-            && contains_in_order(&ours.volume_mounts(), &self.server.volume_mounts(), &before)
+        ours.volume_mounts.iter().all(|mount| known(mount))
+            && contains_in_order(&texts(&ours.volume_mounts), &texts(&self.server.volume_mounts), &before)
     }
 
     /// Fields that others may set on our container are stale only when they still say what the old server said.
-    fn copied_fields_agree(&self, ours: Shown<'_>) -> bool {
-        let Some(before) = self.before else { return true };
-        let directory = &ours.read.working_dir;
-        let (ours, server, then) = (ours.text, self.server.text, before.text);
-        let directory_is_stale =
-            *directory != self.server.read.working_dir && *directory == before.read.working_dir;
+    fn copied_fields_agree(&self, ours: &Container<'_>) -> bool {
+        let Some(then) = self.before else { return true };
+        let server = self.server;
+        let directory = &ours.working_dir;
+        let directory_is_stale = *directory != server.working_dir && *directory == then.working_dir;
         !directory_is_stale
             && !is_left_over(ours.resources, server.resources, then.resources)
             && !is_left_over(ours.security_context, server.security_context, then.security_context)
@@ -163,7 +136,11 @@ impl Wanted<'_> {
 }
 
 /// Says what the old server said, and the new one does not.
-fn is_left_over(ours: Option<&str>, server: Option<&str>, before: Option<&str>) -> bool {
+fn is_left_over(
+    ours: Option<Unparsed<'_>>,
+    server: Option<Unparsed<'_>>,
+    before: Option<Unparsed<'_>>,
+) -> bool {
     !same_optional(ours, server) && same_optional(ours, before)
 }
 
@@ -214,6 +191,6 @@ fn meaning(json: &str) -> String {
 }
 
 /// `{}` is what the API server makes of an absent `resources`.
-fn same_optional(a: Option<&str>, b: Option<&str>) -> bool {
-    same_json(a.unwrap_or("{}"), b.unwrap_or("{}"))
+fn same_optional(a: Option<Unparsed<'_>>, b: Option<Unparsed<'_>>) -> bool {
+    same_json(a.map_or("{}", Unparsed::get), b.map_or("{}", Unparsed::get))
 }

@@ -214,7 +214,7 @@ fn may_answer<'m>(
     };
     let repository = other.image.rsplit('/').next().unwrap_or_default();
     let answers = ANSWERING.iter().any(|name| repository.split(['@', ':', '-']).next() == Some(name));
-    let has_sidecar = spec.init_containers().iter().any(Container::is_native_sidecar);
+    let has_sidecar = spec.init_containers().iter().any(|container| container.is_native_sidecar());
     reachable && (answers || (!has_sidecar && other.image != lead.container.image))
 }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use super::Fix;
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
-use super::currency::{Difference, Shown, Wanted};
+use super::currency::{Difference, Wanted};
 use super::obstacle::{self, Obstacle};
+use crate::json::Kept;
 use crate::policy::Settings;
 use crate::rules::Server;
 use crate::workload::annotations::{Own, Position};
-use crate::workload::{Class, Container, ContainerRef, Workload};
+use crate::workload::{Class, Container, Workload};
 
 /// What stands in the template, and what should.
 pub struct Plan<'a> {
@@ -36,19 +37,15 @@ pub struct Before<'a> {
 
 impl Before<'_> {
     /// The container of this name.
-    fn container(&self, name: &str) -> Option<Shown<'_>> {
+    fn container(&self, name: &str) -> Option<&Container<'_>> {
         let spec = &self.workload.template.spec;
-        let find = |init, list: &[Container<'_>]| {
-            let index = list.iter().position(|container| &*container.name == name)?;
-            Some(Shown::of(self.workload, ContainerRef { init, index }))
-        };
-        find(false, &spec.containers).or_else(|| find(true, spec.init_containers()))
+        let all = spec.containers.iter().chain(spec.init_containers());
+        all.map(|container| &**container).find(|container| &*container.name == name)
     }
 
-    /// Our container as it stood, and its text.
-    fn ours(&self) -> Option<(Shown<'_>, &str)> {
-        let at = ContainerRef { init: true, index: position_of_ours(self.workload)? };
-        Some((Shown::of(self.workload, at), self.workload.text_of(at)?))
+    /// Our container as it stood.
+    fn ours(&self) -> Option<&Kept<'_, Container<'_>>> {
+        Some(&self.workload.template.spec.init_containers()[position_of_ours(self.workload)?])
     }
 }
 
@@ -97,31 +94,29 @@ fn mend(
 ) -> Option<(Fix, Difference)> {
     let at = place(workload, servers, own);
     let lead = servers.first()?;
-    let ours_at = ours.map(|index| ContainerRef { init: true, index });
-    let server = Shown::of(workload, lead.at);
     let wanted = Wanted {
-        server,
+        server: lead.container,
         call,
         workload,
         before: before.and_then(|before| before.container(&lead.container.name)),
     };
-    let stale = ours_at.map(|at| wanted.difference(Shown::of(workload, at)));
+    let present = ours.map(|index| &workload.template.spec.init_containers()[index]);
+    let stale = present.and_then(|present| wanted.difference(present));
     let difference = match (ours, stale) {
         (None, _) => Some("there is none"),
-        (Some(_), Some(Some(difference))) => Some(difference),
-        (Some(index), _) => (index != at).then_some("it does not stand where it should"),
+        (Some(_), Some(difference)) => Some(difference),
+        (Some(index), None) => (index != at).then_some("it does not stand where it should"),
     }?;
-    let kept = match (ours_at, stale) {
+    let kept = match present {
         // A move keeps what other webhooks added to our container.
-        (Some(at), Some(None)) => workload.text_of(at).map(str::to_owned),
+        Some(present) => Some(present).filter(|_| stale.is_none()),
         // What stood there before and still means the same is put back as it was: no new generation.
-        (None, _) => before
-            .and_then(Before::ours)
-            .filter(|(then, _)| wanted.difference(*then).is_none())
-            .map(|(_, raw)| raw.to_owned()),
-        _ => None,
+        None => before.and_then(Before::ours).filter(|then| wanted.difference(then).is_none()),
     };
-    let container = kept.unwrap_or_else(|| container::render(lead.container, server.text, call));
+    let container = match kept {
+        Some(kept) => kept.text().to_owned(),
+        None => container::render(lead.container, call),
+    };
     Some((Fix::Place { remove: ours, at, container }, difference))
 }
 

@@ -106,7 +106,7 @@ fn other_databases(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report
 /// The settings that pick the database, as far as they can be compared: both spellings and any case read alike.
 fn settings_of(container: &Container<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for variable in &container.env {
+    for variable in container.env.iter() {
         let name = variable.name.to_ascii_lowercase();
         let key = name.strip_prefix("prefect_server_database_").or(name.strip_prefix("prefect_api_database_"));
         if let Some(key @ ("connection_url" | "host" | "port" | "name" | "driver")) = key {

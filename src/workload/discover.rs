@@ -7,13 +7,11 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use serde_json::value::RawValue;
-
 use super::outline::Outline;
-use super::scan;
 use super::view::{Text, null_is_default};
 use super::{Class, Rollout, Workload};
-use crate::admission::request::{GroupVersionKind, Raw, Unreadable, parse};
+use crate::admission::request::{GroupVersionKind, Raw, Unreadable, read};
+use crate::json::{self, Unparsed, cursor};
 use crate::policy::KindSetting;
 
 /// What we do with a kind, and where its template is.
@@ -61,7 +59,7 @@ struct Strategy<'a> {
 #[serde(rename_all = "camelCase")]
 struct RollingUpdate<'a> {
     #[serde(borrow)]
-    max_surge: Option<&'a RawValue>,
+    max_surge: Option<Unparsed<'a>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -123,7 +121,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
     /// When the template is not shaped as it should be.
     pub fn read(self, kind: Cow<'a, str>) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
-        let template = parse(text).map_err(|error| within(self.found.template, error))?;
+        let template = read(text).map_err(|error| within(self.found.template, error))?;
         let owners: Option<Vec<Owner>> = field("metadata.ownerReferences", self.outline.owner_references)?;
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(self.outline.volume_claim_templates);
         let rollout = match kind.as_ref() {
@@ -148,7 +146,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
 
 impl Strategy<'_> {
     fn rollout(&self) -> Rollout {
-        let surge = self.rolling_update.as_ref().and_then(|update| update.max_surge).map(RawValue::get);
+        let surge = self.rolling_update.as_ref().and_then(|update| update.max_surge).map(Unparsed::get);
         match (self.kind.as_deref(), surge) {
             (Some("Recreate"), _) | (_, Some("0" | "\"0\"" | "\"0%\"")) => Rollout::OneAfterTheOther,
             _ => Rollout::Overlapping,
@@ -160,15 +158,15 @@ impl Strategy<'_> {
 fn field<'a, T: serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Result<Option<T>, Unreadable> {
     match text {
         None => Ok(None),
-        Some(text) => parse(text).map_err(|error| within(path, error)),
+        Some(text) => read(text).map_err(|error| within(path, error)),
     }
 }
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
 /// something else by `replicas` or `strategy`.
 fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(text: Option<&'a str>) -> T {
-    let value: Option<T> = text.and_then(|text| serde_json::from_str(text).ok());
-    value.unwrap_or_default()
+    let read = |text| json::read(text).or_else(|| serde_json::from_str(text).ok());
+    text.and_then(read).unwrap_or_default()
 }
 
 /// Puts the path of a part before the path of a fault inside it.
@@ -186,7 +184,7 @@ fn within(pointer: &str, error: Unreadable) -> Unreadable {
 pub fn descend<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
     let mut text = json;
     for token in pointer.split('/').skip(1) {
-        text = scan::member(text, &token.replace("~1", "/").replace("~0", "~"))?;
+        text = cursor::member(text, &token.replace("~1", "/").replace("~0", "~"))?;
     }
     Some(text)
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use super::changes::Change;
 use super::view::{Container, EnvFrom, EnvVar};
+use crate::json::Kept;
 
 /// Stands for a piece of a value that the manifest does not show: a Secret's content, a field of the pod.
 ///
@@ -30,8 +31,8 @@ const LENGTH_LIMIT: usize = 128 * 1024;
 /// The environment of one container.
 #[derive(Debug, Clone, Default)]
 pub struct Environment<'a> {
-    variables: &'a [EnvVar<'a>],
-    from: &'a [EnvFrom<'a>],
+    variables: &'a [Kept<'a, EnvVar<'a>>],
+    from: &'a [Kept<'a, EnvFrom<'a>>],
     service_links: bool,
     assigned: Vec<Assignment<'a>>,
     taken: Taken<'a>,

@@ -12,10 +12,8 @@ pub mod image;
 pub(crate) mod outline;
 pub mod quantity;
 mod reader;
-pub(crate) mod scan;
 mod script;
 mod shell;
-pub mod verbatim;
 pub mod view;
 pub(crate) mod words;
 pub(crate) mod wrappers;
@@ -23,8 +21,7 @@ pub(crate) mod wrappers;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use scan::Cursor;
-use verbatim::Verbatim;
+use crate::json::{Kept, cursor};
 pub use view::{Container, PodTemplate};
 
 view::show_only!(Workload: kind, class, template);
@@ -94,36 +91,9 @@ impl Workload<'_> {
     }
 
     /// The container at `at`.
-    pub fn container(&self, at: ContainerRef) -> &Container<'_> {
+    pub fn container(&self, at: ContainerRef) -> &Kept<'_, Container<'_>> {
         let spec = &self.template.spec;
         if at.init { &spec.init_containers()[at.index] } else { &spec.containers[at.index] }
-    }
-}
-
-impl<'a> Workload<'a> {
-    /// The text of the container at `at`, byte for byte.
-    pub fn text_of(&self, at: ContainerRef) -> Option<&'a str> {
-        self.find(at, Cursor::value)?
-    }
-
-    /// The parts of the container at `at` that are copied or compared as they are written.
-    pub fn verbatim(&self, at: ContainerRef) -> Verbatim<'a> {
-        self.find(at, Verbatim::read).unwrap_or_default()
-    }
-
-    /// Steps through the template up to the container at `at`, and no further.
-    fn find<T>(&self, at: ContainerRef, read: impl Fn(&mut Cursor<'a>) -> T) -> Option<T> {
-        let list = if at.init { "initContainers" } else { "containers" };
-        let found =
-            Cursor::new(self.template_raw).members(|key, cursor| match key {
-                "spec" => cursor
-                    .members(|key, cursor| {
-                        if key == list { Err(cursor.nth(at.index).map(|()| read(cursor))) } else { Ok(()) }
-                    })
-                    .unwrap_or(Ok(())),
-                _ => Ok(()),
-            });
-        found?.err()?
     }
 }
 
@@ -143,5 +113,5 @@ pub fn same_json(a: &str, b: &str) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     };
-    a == b || scan::same_in_step(a, b).unwrap_or_else(by_value)
+    a == b || cursor::same_in_step(a, b).unwrap_or_else(by_value)
 }

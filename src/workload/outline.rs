@@ -3,8 +3,8 @@
 //! A review's object is stepped through once already, to tell where it ends and that it is JSON. What is wanted here
 //! is noted on that way (`admission::compact`); of any other text it is found afterwards.
 
-use super::scan::Cursor;
 use crate::admission::request::Unreadable;
+use crate::json::cursor::Cursor;
 
 /// Texts of the members of an object that are read beside its template; `None` where the key is absent. Of a key that
 /// stands twice the last one counts.

@@ -1,13 +1,14 @@
 //! The borrowed view of what we read of a workload: only the fields some rule looks at, everything else is
-//! skipped unparsed. What is copied or compared as it stands is found when it is needed (`verbatim`).
+//! skipped unparsed. What is copied or compared as it stands is kept with its text.
 //!
 //! `null` reads as absent everywhere, as the API server's own decoder does.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use crate::json::{self, Kept, Unparsed};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -107,7 +108,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
-                    if let Scalar::Text(value) = map.next_value::<Scalar<'de>>()? {
+                    let value = map.next_value::<Unparsed<'de>>()?.get();
+                    if value.starts_with('"') {
+                        let value =
+                            json::read(value).ok_or_else(|| Error::custom("a string was expected"))?;
                         pairs.push((key, value));
                     }
                 }
@@ -118,23 +122,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
     }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Scalar<'a> {
-    Text(#[serde(borrow)] Text<'a>),
-    Other(IgnoredAny),
-}
-
 /// The pod spec, as far as rules read it.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSpec<'a> {
     /// `None` when absent or null: then a patch has to add the whole list.
     #[serde(borrow)]
-    pub init_containers: Option<Vec<Container<'a>>>,
+    pub init_containers: Option<Vec<Kept<'a, Container<'a>>>>,
     /// The ordinary containers.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub containers: Vec<Container<'a>>,
+    pub containers: Vec<Kept<'a, Container<'a>>>,
     /// The pod's volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volumes: Vec<Volume<'a>>,
@@ -147,7 +144,7 @@ pub struct PodSpec<'a> {
 
 impl<'a> PodSpec<'a> {
     /// The initContainers, none when absent.
-    pub fn init_containers(&self) -> &[Container<'a>] {
+    pub fn init_containers(&self) -> &[Kept<'a, Container<'a>>] {
         self.init_containers.as_deref().unwrap_or_default()
     }
 
@@ -156,6 +153,9 @@ impl<'a> PodSpec<'a> {
         self.enable_service_links.unwrap_or(true)
     }
 }
+
+/// A list whose text, and that of each entry, is copied or compared as it stands.
+pub type List<'a, T> = Kept<'a, Vec<Kept<'a, T>>>;
 
 /// One container of a pod template.
 #[derive(Clone, Default, serde::Deserialize)]
@@ -178,19 +178,25 @@ pub struct Container<'a> {
     pub args: Vec<Text<'a>>,
     /// Environment variables, in order: later ones may use earlier ones, a later duplicate wins.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub env: Vec<EnvVar<'a>>,
+    pub env: List<'a, EnvVar<'a>>,
     /// Whole ConfigMaps and Secrets as variables; these come before `env`.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub env_from: Vec<EnvFrom<'a>>,
+    pub env_from: List<'a, EnvFrom<'a>>,
     /// Where the process starts.
     #[serde(borrow)]
     pub working_dir: Option<Text<'a>>,
     /// Mounted volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub volume_mounts: Vec<VolumeMount<'a>>,
+    pub volume_mounts: List<'a, VolumeMount<'a>>,
     /// Requests and limits, as written.
     #[serde(borrow)]
-    pub resources: Option<&'a RawValue>,
+    pub resources: Option<Unparsed<'a>>,
+    /// Block devices, as written.
+    #[serde(borrow)]
+    pub volume_devices: Option<Unparsed<'a>>,
+    /// As written.
+    #[serde(borrow)]
+    pub security_context: Option<Unparsed<'a>>,
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,

@@ -1,0 +1,213 @@
+//! Reads text that is known to be well-formed into any type that serde knows how to make.
+//!
+//! A review was checked to its last byte before anything of it is read. So what no type wants is stepped over and not
+//! parsed once more, which is most of a pod template; and nothing has to be told of what does not fit. Whatever is
+//! refused here is left to serde_json, which also words the error: what is taken has to be what serde_json makes of
+//! it, and a test holds the two to each other.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::cursor::Cursor;
+use super::{kept, unparsed};
+
+/// Reads one value; `None` where it is not what `T` takes, or where it takes more than this reader to tell.
+pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let mut cursor = Cursor::new(json);
+    let value = T::deserialize(&mut cursor).ok()?;
+    cursor.is_at_end().then_some(value)
+}
+
+/// It does not fit. Why is for serde_json to say.
+#[derive(Debug)]
+pub(crate) struct Misfit;
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not what was expected")
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+impl de::Error for Misfit {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Misfit
+    }
+
+    // The defaults would word a message that nobody reads.
+    fn invalid_type(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
+        Misfit
+    }
+
+    fn missing_field(_: &'static str) -> Self {
+        Misfit
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Misfit
+    }
+}
+
+impl<'de> Deserializer<'de> for &mut Cursor<'de> {
+    type Error = Misfit;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.first() {
+            Some(b'"') => self.deserialize_str(visitor),
+            Some(b'{') => self.deserialize_map(visitor),
+            Some(b'[') => self.deserialize_seq(visitor),
+            Some(b't' | b'f') => self.deserialize_bool(visitor),
+            // Numbers and `null` for whoever takes anything: nobody here.
+            _ => Err(Misfit),
+        }
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        if self.first() == Some(b'n') {
+            self.value();
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.text().ok_or(Misfit)? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.value() {
+            Some("true") => visitor.visit_bool(true),
+            Some("false") => visitor.visit_bool(false),
+            _ => Err(Misfit),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        let digits = self.value().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse().ok()).ok_or(Misfit)?;
+        visitor.visit_i64(number)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.enter(b'[') {
+            Some(true) => visitor.visit_seq(Entries(self)),
+            _ => Err(Misfit),
+        }
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.enter(b'{') {
+            Some(true) => visitor.visit_map(Entries(self)),
+            _ => Err(Misfit),
+        }
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.deserialize_map(visitor)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        if name == unparsed::NAME {
+            return visitor.visit_borrowed_str(self.value().ok_or(Misfit)?);
+        }
+        if name == kept::NAME {
+            let start = self.start().ok_or(Misfit)?;
+            return visitor.visit_seq(Both { cursor: self, start, given: 0 });
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.value().ok_or(Misfit)?;
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct enum
+    }
+}
+
+/// The entries of the list or object that was entered last.
+struct Entries<'c, 'de>(&'c mut Cursor<'de>);
+
+impl<'de> SeqAccess<'de> for Entries<'_, 'de> {
+    type Error = Misfit;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
+        if self.0.leave() { Ok(None) } else { seed.deserialize(&mut *self.0).map(Some) }
+    }
+}
+
+/// A value, and after it the text that was read for it.
+struct Both<'c, 'de> {
+    cursor: &'c mut Cursor<'de>,
+    start: usize,
+    given: usize,
+}
+
+impl<'de> SeqAccess<'de> for Both<'_, 'de> {
+    type Error = Misfit;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
+        self.given += 1;
+        match self.given {
+            1 => seed.deserialize(&mut *self.cursor).map(Some),
+            2 => {
+                let text = self.cursor.since(self.start).ok_or(Misfit)?;
+                seed.deserialize(BorrowedStrDeserializer::new(text)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'_, 'de> {
+    type Error = Misfit;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Misfit> {
+        if self.0.leave() { Ok(None) } else { seed.deserialize(&mut *self.0).map(Some) }
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Misfit> {
+        seed.deserialize(&mut *self.0)
+    }
+}
