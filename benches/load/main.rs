@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => figures().map(|figures| println!("{figures}")),
         ["--write"] => figures().and_then(|figures| report::write(&figures)),
-        ["floor", certificate, key] => floor::serve(Path::new(certificate), Path::new(key)),
+        ["floor", certificate, key, answer, allow] => {
+            floor::serve([certificate, key, answer, allow].map(Path::new))
+        }
         _ => Err(anyhow::anyhow!("load [--write]")),
     };
     match done {

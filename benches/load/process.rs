@@ -89,9 +89,9 @@ impl Server {
     }
 
     /// Starts the floor, which is this very program.
-    pub fn floor(identity: &Identity) -> anyhow::Result<Self> {
+    pub fn floor(identity: &Identity, answer: &Path, allow: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("floor").arg(identity.certificate()).arg(identity.key());
+        command.arg("floor").arg(identity.certificate()).arg(identity.key()).args([answer, allow]);
         let (child, found) = start(command, 1, |line| {
             Some(("floor".to_owned(), line.strip_prefix("listening ")?.trim().parse().ok()?))
         })?;

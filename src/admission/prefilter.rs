@@ -5,7 +5,9 @@
 //! the API server writes is settled here (compact, the request's head before the object); anything else takes the
 //! full path, which also tells malformed JSON.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::compact::{self, START};
 use super::request::Request;
@@ -37,11 +39,12 @@ fn start_of(body: &[u8]) -> &str {
 
 /// Whether the word stands anywhere, plainly or behind escapes.
 fn names_prefect(body: &[u8]) -> bool {
+    static WORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("prefect"));
+    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r"\u00"));
     // Letters escape as \u0040 to \u007f; the API server itself only writes \u0026, \u003c, \u003e and \u2028.
-    let escaped = || {
-        memmem::find_iter(body, br"\u00").any(|at| body.get(at + 4).is_some_and(|c| matches!(c, b'4'..=b'7')))
-    };
-    memmem::find(body, b"prefect").is_some() || escaped()
+    let escaped =
+        || ESCAPE.find_iter(body).any(|at| body.get(at + 4).is_some_and(|c| matches!(c, b'4'..=b'7')));
+    WORD.find(body).is_some() || escaped()
 }
 
 #[cfg(test)]

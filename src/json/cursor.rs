@@ -45,6 +45,22 @@ fn same_scalar(one: &str, other: &str) -> bool {
     value(one).is_some_and(|one| Some(one) == value(other))
 }
 
+/// A string as it is written.
+pub(super) struct JsonString<'a> {
+    /// What stands between its quotes.
+    pub inner: &'a str,
+    /// Whether that holds escapes.
+    pub escapes: bool,
+}
+
+impl JsonString<'_> {
+    /// The text that is meant; `None` where its escapes mean none.
+    #[cold]
+    pub(super) fn unescaped(&self) -> Option<String> {
+        serde_json::from_str(&format!("\"{}\"", self.inner)).ok()
+    }
+}
+
 /// A place in JSON text.
 pub(crate) struct Cursor<'a> {
     json: &'a str,
@@ -68,7 +84,7 @@ impl<'a> Cursor<'a> {
             return Some(Ok(()));
         }
         while !self.leave() {
-            let Some(key) = self.text() else { break };
+            let Some(key) = self.key() else { break };
             let value = self.at;
             if let Err(error) = visit(&key, self) {
                 return Some(Err(error));
@@ -95,19 +111,21 @@ impl<'a> Cursor<'a> {
         self.json.get(start..self.at)
     }
 
-    /// The string that comes next; `None` where something else does, or where its escapes mean no text.
+    /// The string that comes next; `None` where something else does.
     #[inline]
-    pub(super) fn text(&mut self) -> Option<Cow<'a, str>> {
+    pub(super) fn string(&mut self) -> Option<JsonString<'a>> {
         if self.first()? != b'"' {
             return None;
         }
         let start = self.at + 1;
         let end = self.marks.string_end(self.json.as_bytes(), start)?;
         self.at = end.at;
-        if end.escapes {
-            return serde_json::from_str(self.json.get(start - 1..end.at)?).ok().map(Cow::Owned);
-        }
-        self.json.get(start..end.at - 1).map(Cow::Borrowed)
+        Some(JsonString { inner: self.json.get(start..end.at - 1)?, escapes: end.escapes })
+    }
+
+    fn key(&mut self) -> Option<Cow<'a, str>> {
+        let key = self.string()?;
+        if key.escapes { key.unescaped().map(Cow::Owned) } else { Some(Cow::Borrowed(key.inner)) }
     }
 
     /// The first byte of the next value, or of what ends a list or object.
@@ -115,10 +133,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn first(&mut self) -> Option<u8> {
         loop {
             let byte = *self.json.as_bytes().get(self.at)?;
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' => self.at += 1,
-                _ => return Some(byte),
+            // A comma or a colon may stand for nothing here: the text is known to be well-formed.
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') {
+                return Some(byte);
             }
+            self.at += 1;
         }
     }
 

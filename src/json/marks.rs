@@ -91,9 +91,14 @@ impl Marks {
     /// The bytes that a backslash stands before, but for backslashes that are escaped themselves.
     #[inline]
     fn escaped(&mut self, backslashes: u64, carried: u64) -> u64 {
+        let mut left = backslashes & !carried;
+        if left & left << 1 == 0 {
+            // None beside another: each escapes what comes next.
+            self.carried = left >> (BLOCK - 1);
+            return carried | left << 1;
+        }
         self.carried = 0;
         let mut escaped = carried;
-        let mut left = backslashes & !carried;
         while left != 0 {
             let next = (left & left.wrapping_neg()) << 1;
             if next == 0 {

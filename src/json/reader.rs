@@ -5,7 +5,6 @@
 //! refused here is left to serde_json, which also words the error: what is taken has to be what serde_json makes of
 //! it, and a test holds the two to each other.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::BorrowedStrDeserializer;
@@ -79,10 +78,11 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.text().ok_or(Misfit)? {
-            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-            Cow::Owned(text) => visitor.visit_string(text),
+        let string = self.string().ok_or(Misfit)?;
+        if string.escapes {
+            return visitor.visit_string(string.unescaped().ok_or(Misfit)?);
         }
+        visitor.visit_borrowed_str(string.inner)
     }
 
     #[inline]

@@ -98,8 +98,13 @@ pub(crate) static QUOTED_SCRIPT: LazyLock<String> = LazyLock::new(|| quote(SCRIP
 
 /// Appends a JSON string.
 pub(super) fn push_quoted(out: &mut String, text: &str) {
+    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
     if text == SCRIPT {
         out.push_str(&QUOTED_SCRIPT);
+    } else if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
     } else {
         out.push_str(&quote(text));
     }

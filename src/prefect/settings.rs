@@ -78,6 +78,18 @@ pub enum Field {
     OrionUrl,
 }
 
+/// Whether a name may be that of a field, by two letters of what follows `prefect_`: most settings of a server have
+/// nothing to do with the database.
+fn may_be_known(suffix: &[u8]) -> bool {
+    let letter = |at: usize| suffix.get(at).map(u8::to_ascii_lowercase);
+    match letter(0) {
+        Some(b'a' | b'h' | b'o' | b'p') => true,
+        // `server`, `server_api_…`, `server_database…`, `sqlalchemy_…`
+        Some(b's') => matches!(letter(7), None | Some(b'a' | b'd' | b'e')),
+        _ => false,
+    }
+}
+
 /// How many fields there are.
 const FIELDS: usize = Field::OrionUrl as usize + 1;
 
@@ -146,9 +158,11 @@ impl Field {
         const PREFIX: &[u8] = b"prefect_";
         let bytes = name.as_bytes();
         let mut buffer = [0; 80];
+        let is_ours = bytes.get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX));
         if bytes.len() > buffer.len()
-            || bytes.len() <= PREFIX.len()
-            || !bytes[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+            || bytes.len() == PREFIX.len()
+            || !is_ours
+            || !may_be_known(&bytes[PREFIX.len()..])
         {
             return None;
         }

@@ -84,6 +84,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 
 /// One migration serves the leading server's database; a container beside it may name another.
 fn other_databases(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report) {
+    if subject.servers.len() == 1 && subject.plan.adopted.is_empty() {
+        return;
+    }
     let wanted = settings_of(lead.container);
     let lead_name = clip(&lead.container.name, 63);
     let help = format!("give it and `{lead_name}` the same database setting, or take it into a pod of its own");
