@@ -146,9 +146,10 @@ fn judge(door: Door, workload: &Workload<'_>, old: Option<&Workload<'_>>, settin
         ratchet(&mut decision.findings, old, settings);
     }
     if door == Door::Mutate && !decision.silent {
-        let fixes: Vec<&Fix> = decision.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
-        decision.operations = patch::operations(workload, fixes.iter().copied());
+        let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());
+        let fixes: Vec<&mut Fix> = fixes.collect();
         decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
+        decision.operations = patch::operations(workload, fixes);
     }
     finding::fold(&mut decision.findings);
     decision

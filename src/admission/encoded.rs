@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::patch::container::QUOTED_SCRIPT;
+use crate::patch::Scripted;
+use crate::patch::scripted::QUOTED_SCRIPT;
 
 /// The script without its first 0, 1 or 2 bytes and without what does not fill a group at its end.
 static SCRIPT: LazyLock<[Known; 3]> = LazyLock::new(|| {
@@ -24,24 +25,32 @@ struct Known {
 }
 
 /// Bytes that [`append`] adds.
-pub(super) fn size(patch: &str) -> usize {
+pub(super) fn size(patch: &Scripted) -> usize {
     patch.len().div_ceil(3) * 4
 }
 
 /// Appends a patch in base64.
-pub(super) fn append(out: &mut Vec<u8>, patch: &str) {
-    let Some(at) = script_in(patch) else { return encode(out, patch.as_bytes()) };
-    let skipped = (3 - at % 3) % 3;
+pub(super) fn append(out: &mut Vec<u8>, patch: &Scripted) {
+    let (before, after) = patch.around_script();
+    let Some(after) = after else { return encode(out, before.as_bytes()) };
+    let script = QUOTED_SCRIPT.as_bytes();
+    let skipped = (3 - before.len() % 3) % 3;
     let known = &SCRIPT[skipped];
-    encode(out, &patch.as_bytes()[..at + skipped]);
+    encode_joined(out, before.as_bytes(), &script[..skipped]);
     out.extend_from_slice(known.text.as_bytes());
-    encode(out, &patch.as_bytes()[at + skipped + known.bytes..]);
+    encode_joined(out, &script[skipped + known.bytes..], after.as_bytes());
 }
 
-/// Where the script stands in a patch.
-fn script_in(patch: &str) -> Option<usize> {
-    let at = memchr::memmem::find(patch.as_bytes(), &QUOTED_SCRIPT.as_bytes()[..24])?;
-    patch[at..].starts_with(QUOTED_SCRIPT.as_str()).then_some(at)
+/// Appends two pieces as if they were one.
+fn encode_joined(out: &mut Vec<u8>, first: &[u8], second: &[u8]) {
+    let (groups, rest) = first.split_at(first.len() / 3 * 3);
+    encode(out, groups);
+    let (fills, second) = second.split_at(((3 - rest.len()) % 3).min(second.len()));
+    let mut seam = [0; 3];
+    seam[..rest.len()].copy_from_slice(rest);
+    seam[rest.len()..rest.len() + fills.len()].copy_from_slice(fills);
+    encode(out, &seam[..rest.len() + fills.len()]);
+    encode(out, second);
 }
 
 fn encode(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -52,33 +61,38 @@ fn encode(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{QUOTED_SCRIPT, STANDARD, append, size};
+    use super::{STANDARD, append, encode_joined, size};
+    use crate::patch::Scripted;
+    use crate::patch::call::SCRIPT;
     use base64::Engine as _;
 
-    fn is_plain_base64(patch: &str) -> bool {
+    fn is_plain_base64(patch: &Scripted) -> bool {
         let mut out = b"x".to_vec();
         append(&mut out, patch);
-        out.len() == 1 + size(patch) && out[1..] == *STANDARD.encode(patch).as_bytes()
+        out.len() == 1 + size(patch) && out[1..] == *STANDARD.encode(patch.to_string()).as_bytes()
     }
 
     #[test]
     fn the_script_is_encoded_like_everything_else_wherever_it_stands() {
         for before in ["", "1", "12", "123", "[é"] {
             for after in ["", "1", "12", "123", "]"] {
-                assert!(
-                    is_plain_base64(&format!("{before}{}{after}", *QUOTED_SCRIPT)),
-                    "{before:?} {after:?}"
-                );
-                assert!(is_plain_base64(&format!("{before}{after}")), "{before:?} {after:?}");
+                let mut patch = Scripted::from(before);
+                assert!(is_plain_base64(&patch), "{before:?}");
+                patch.push_quoted(SCRIPT);
+                patch.push(after);
+                assert!(is_plain_base64(&patch), "{before:?} {after:?}");
             }
         }
     }
 
     #[test]
-    fn another_script_is_encoded_as_it_is() {
-        let other = QUOTED_SCRIPT.replace("SIGTERM", "SIGKILL");
-        assert!(is_plain_base64(&other));
-        assert!(is_plain_base64(&format!("{other}{}", *QUOTED_SCRIPT)));
-        assert!(is_plain_base64(&QUOTED_SCRIPT[..QUOTED_SCRIPT.len() - 1]));
+    fn pieces_are_encoded_as_one() {
+        for (first, second) in
+            [("", ""), ("a", ""), ("a", "b"), ("ab", "c"), ("abc", ""), ("abcd", "efghi"), ("ab", "")]
+        {
+            let mut out = Vec::new();
+            encode_joined(&mut out, first.as_bytes(), second.as_bytes());
+            assert_eq!(out, STANDARD.encode(format!("{first}{second}")).into_bytes(), "{first} {second}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::encoded;
 use super::request::Unreadable;
 use crate::decision::{Decision, Door};
 use crate::finding::{Finding, Severity, one_line};
-use crate::patch;
+use crate::patch::{self, Scripted};
 use crate::policy::Mode;
 
 #[derive(Serialize)]
@@ -181,7 +181,7 @@ pub fn field_path(pointer: &str) -> String {
 
 /// Puts a patch at the end of a written answer. By hand: base64 needs no escaping, and serde would look at each byte
 /// of what is most of the answer.
-fn with_patch(mut answer: Vec<u8>, patch: &str) -> Vec<u8> {
+fn with_patch(mut answer: Vec<u8>, patch: &Scripted) -> Vec<u8> {
     debug_assert!(answer.ends_with(b"}}"), "an answer ends with its response");
     answer.truncate(answer.len() - 2);
     answer.reserve_exact(encoded::size(patch) + 48);

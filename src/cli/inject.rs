@@ -216,8 +216,8 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
 fn change(operation: &patch::Operation, object: &str) -> Change {
     let pointer = format!("{object}{}", operation.path);
     let value = || {
-        let text = operation.value.as_deref().unwrap_or("null");
-        serde_json::from_str(text).expect("the value of an operation is JSON: the patch was just applied")
+        let text = operation.value.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+        serde_json::from_str(&text).expect("the value of an operation is JSON: the patch was just applied")
     };
     match operation.op {
         "remove" => Change::Remove(pointer),

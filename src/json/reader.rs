@@ -211,3 +211,114 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         seed.deserialize(&mut *self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    use super::read;
+    use crate::json::{Kept, Unparsed};
+    use crate::workload::view::{Annotations, Text, Volume, null_is_default};
+
+    /// One field of each shape that views are made of.
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Probe<'a> {
+        #[serde(borrow, default, deserialize_with = "null_is_default")]
+        name: Text<'a>,
+        #[serde(borrow)]
+        image_pull_policy: Option<Text<'a>>,
+        #[serde(default, deserialize_with = "null_is_default")]
+        read_only: bool,
+        replicas: Option<i64>,
+        #[serde(borrow, default, deserialize_with = "null_is_default")]
+        command: Vec<Text<'a>>,
+        #[serde(borrow, default, deserialize_with = "null_is_default")]
+        env: Vec<Probe<'a>>,
+        #[serde(borrow)]
+        resources: Option<Unparsed<'a>>,
+        #[serde(borrow, default, deserialize_with = "null_is_default")]
+        annotations: Annotations<'a>,
+        #[serde(borrow)]
+        volume: Option<Volume<'a>>,
+        #[serde(borrow)]
+        from: Option<Box<Probe<'a>>>,
+    }
+
+    fn scalar() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (0..i64::MAX).prop_map(Value::from),
+            "[a-z\"\\\\{}\\[\\]:,é\u{1}]{0,12}".prop_map(Value::from),
+        ]
+    }
+
+    /// Objects with the fields of a probe, well and badly filled. No list stands for a probe: that is the one thing
+    /// that serde_json takes and this reader leaves.
+    fn object() -> impl Strategy<Value = Value> {
+        let fields = |inner: BoxedStrategy<Value>| {
+            let single = prop_oneof![
+                Just("name"),
+                Just("imagePullPolicy"),
+                Just("readOnly"),
+                Just("replicas"),
+                Just("resources"),
+                Just("annotations"),
+                Just("volume"),
+                Just("from"),
+                Just("unknown"),
+                Just("é\"")
+            ];
+            let list = prop_oneof![Just("command"), Just("env"), Just("unknown"), Just("resources")];
+            let pair = prop_oneof![
+                3 => (single, inner.clone()),
+                1 => (list, prop::collection::vec(inner, 0..4).prop_map(Value::from)),
+            ];
+            prop::collection::vec(pair, 0..7)
+                .prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                .prop_map(Value::Object)
+        };
+        let leaf = fields(scalar().boxed());
+        leaf.prop_recursive(3, 60, 7, move |inner| fields(prop_oneof![scalar(), inner].boxed()))
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_the_json_library_reads(value in object(), pretty in any::<bool>()) {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            prop_assert_eq!(read::<Probe<'_>>(&text), serde_json::from_str(&text).ok(), "{}", text);
+        }
+
+        #[test]
+        fn never_panics(text in "[{}\\[\\]\"\\\\:, né0t]{0,40}") {
+            let _ = read::<Probe<'_>>(&text);
+            let _ = read::<Kept<'_, Vec<Kept<'_, Text<'_>>>>>(&text);
+        }
+    }
+
+    #[test]
+    fn keeps_texts_as_they_are_written() {
+        let text = r#" [ "a" ,"b\u0041", {"c": [1, "]"]} ] "#;
+        let kept: Kept<'_, Vec<Kept<'_, Unparsed<'_>>>> = read(text).unwrap();
+        assert_eq!(kept.text(), text.trim());
+        let texts: Vec<&str> = kept.iter().map(Kept::text).collect();
+        assert_eq!(texts, [r#""a""#, r#""b\u0041""#, r#"{"c": [1, "]"]}"#]);
+    }
+
+    #[test]
+    fn refuses_what_a_type_does_not_take() {
+        for text in [
+            r#"["name"]"#,
+            r#"{"name":1}"#,
+            r#"{"name":"a","name":"b"}"#,
+            r#"{"name":"\ud800"}"#,
+            "{} {}",
+            "",
+        ] {
+            assert_eq!(read::<Probe<'_>>(text), None, "{text}");
+        }
+    }
+}

@@ -9,23 +9,24 @@ mod currency;
 pub mod obstacle;
 pub mod plan;
 mod script;
+pub mod scripted;
 
 use std::fmt;
 
 use crate::workload::Workload;
-use container::push_quoted;
+pub use scripted::Scripted;
 
 /// What `/mutate` does about a finding.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Fix {
-    /// Put `container` (JSON text) into the initContainers at `at`, taking ours away at `remove` first.
+    /// Put `container` into the initContainers at `at`, taking ours away at `remove` first.
     Place {
         /// Index of our own container, if there is one.
         remove: Option<usize>,
         /// Where it goes, counted after the removal.
         at: usize,
-        /// The container as JSON text.
-        container: String,
+        /// The container as JSON text; empty once [`operations`] has taken it.
+        container: Scripted,
     },
     /// Take our own container away.
     Remove {
@@ -69,7 +70,7 @@ pub struct Operation {
     /// JSON pointer.
     pub path: String,
     /// The value as JSON text; `None` for `remove`.
-    pub value: Option<String>,
+    pub value: Option<Scripted>,
 }
 
 impl fmt::Debug for Operation {
@@ -79,20 +80,19 @@ impl fmt::Debug for Operation {
 }
 
 impl Operation {
-    fn new(op: &'static str, path: String, value: Option<String>) -> Self {
+    fn new(op: &'static str, path: String, value: Option<Scripted>) -> Self {
         Operation { op, path, value }
     }
 }
 
 /// The operations that carry out `fixes`, in an order in which their indexes stay true: images first, then our
 /// own container.
-pub fn operations<'f>(
-    workload: &Workload<'_>,
-    fixes: impl Iterator<Item = &'f Fix> + Clone,
-) -> Vec<Operation> {
+///
+/// The containers to be put there move from the fixes into the operations: they are most of a patch.
+pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operation> {
     let list = format!("{}/spec/initContainers", workload.template_pointer);
     let mut operations = Vec::new();
-    for fix in fixes.clone() {
+    for fix in &fixes {
         if let Fix::Pin { index, image } = fix {
             let absent = workload.template.spec.init_containers()[*index].image.is_empty();
             let op = if absent { "add" } else { "replace" };
@@ -102,7 +102,7 @@ pub fn operations<'f>(
     for fix in fixes {
         match fix {
             Fix::Place { remove, at, container } => {
-                place(&mut operations, workload, &list, *remove, *at, container);
+                place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
             }
             Fix::Remove { index } => {
                 operations.push(Operation::new("remove", format!("{list}/{index}"), None));
@@ -117,44 +117,43 @@ fn place(
     operations: &mut Vec<Operation>,
     workload: &Workload<'_>,
     list: &str,
-    remove: Option<usize>,
-    at: usize,
-    container: &str,
+    (remove, at): (Option<usize>, usize),
+    container: Scripted,
 ) {
     let Some(present) = &workload.template.spec.init_containers else {
-        return operations.push(Operation::new("add", list.to_owned(), Some(format!("[{container}]"))));
+        return operations.push(Operation::new("add", list.to_owned(), Some(container.into_list())));
     };
     let mut length = present.len();
     if let Some(index) = remove {
         if index == at {
             let path = format!("{list}/{index}");
-            return operations.push(Operation::new("replace", path, Some(container.to_owned())));
+            return operations.push(Operation::new("replace", path, Some(container)));
         }
         operations.push(Operation::new("remove", format!("{list}/{index}"), None));
         length -= 1;
     }
     let path = if at >= length { format!("{list}/-") } else { format!("{list}/{at}") };
-    operations.push(Operation::new("add", path, Some(container.to_owned())));
+    operations.push(Operation::new("add", path, Some(container)));
 }
 
 /// The patch as JSON text.
-pub fn to_json(operations: &[Operation]) -> String {
-    let size: usize =
-        operations.iter().map(|o| o.path.len() + o.value.as_ref().map_or(0, String::len) + 48).sum();
-    let mut json = String::with_capacity(size + 2);
-    json.push('[');
+pub fn to_json(operations: &[Operation]) -> Scripted {
+    let size =
+        |operation: &Operation| operation.path.len() + operation.value.as_ref().map_or(0, Scripted::len) + 48;
+    let mut json = Scripted::with_capacity(operations.iter().map(size).sum());
+    json.push("[");
     for (index, operation) in operations.iter().enumerate() {
-        json.push_str(if index == 0 { "{\"op\":\"" } else { ",{\"op\":\"" });
-        json.push_str(operation.op);
-        json.push_str("\",\"path\":");
-        push_quoted(&mut json, &operation.path);
+        json.push(if index == 0 { "{\"op\":\"" } else { ",{\"op\":\"" });
+        json.push(operation.op);
+        json.push("\",\"path\":");
+        json.push_quoted(&operation.path);
         if let Some(value) = &operation.value {
-            json.push_str(",\"value\":");
-            json.push_str(value);
+            json.push(",\"value\":");
+            json.push_scripted(value);
         }
-        json.push('}');
+        json.push("}");
     }
-    json.push(']');
+    json.push("]");
     json
 }
 
@@ -163,7 +162,7 @@ pub fn to_json(operations: &[Operation]) -> String {
 /// # Errors
 /// When an operation does not fit the object, or its value is no JSON.
 pub fn apply(object: &mut serde_json::Value, operations: &[Operation]) -> Result<(), ApplyError> {
-    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations))?;
+    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations).to_string())?;
     Ok(json_patch::patch(object, &patch)?)
 }
 
@@ -178,8 +177,8 @@ pub enum ApplyError {
     Mismatch(#[from] json_patch::PatchError),
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    push_quoted(&mut out, text);
+fn quoted(text: &str) -> Scripted {
+    let mut out = Scripted::default();
+    out.push_quoted(text);
     out
 }

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Busy, IDLE, Watched};
+use super::wide_reads::WideReads;
 use super::{Limits, Phase, Stage};
 use crate::telemetry::metrics::Metrics;
 
@@ -176,7 +177,7 @@ impl<H: Handler> Shared<H> {
         };
         // Boxed, like the connection after it: what a step needs is given back when it is over. As one future all of
         // it would take 11 KB for as long as the connection lasts.
-        let handshake = Box::pin(TlsAcceptor::from(config.load_full()).accept(stream));
+        let handshake = Box::pin(TlsAcceptor::from(config.load_full()).accept(WideReads::new(stream)));
         let stream = match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

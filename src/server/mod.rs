@@ -19,6 +19,7 @@ pub mod phase;
 pub mod reload;
 pub mod run;
 pub mod units;
+mod wide_reads;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -18,8 +18,9 @@ use tracing_subscriber::layer::SubscriberExt;
 /// What may wait to be written: about 3 000 decisions.
 const CAPACITY: usize = 1 << 20;
 
-/// The least time between two writes. The first line after a pause goes out at once.
-const PACE: Duration = Duration::from_millis(10);
+/// The least time between two writes. The first line after a pause goes out at once. Each write takes a processor away
+/// from whoever uses it, for longer than a decision takes; twenty a second are few enough not to be felt.
+const PACE: Duration = Duration::from_millis(50);
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -82,7 +82,7 @@ pub struct TemplateMeta<'a> {
 }
 
 /// A string map in the order written; values that are no strings read as absent.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Annotations<'a>(pub Vec<(Text<'a>, Text<'a>)>);
 
 impl<'a> Annotations<'a> {
@@ -279,12 +279,12 @@ pub struct EnvVar<'a> {
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValueFrom<'a> {
-    /// From a Secret.
+    /// From a Secret. Boxed, like the other: most variables have neither, and a list of them moves as it grows.
     #[serde(borrow)]
-    pub secret_key_ref: Option<KeyRef<'a>>,
+    pub secret_key_ref: Option<Box<KeyRef<'a>>>,
     /// From a ConfigMap.
     #[serde(borrow)]
-    pub config_map_key_ref: Option<KeyRef<'a>>,
+    pub config_map_key_ref: Option<Box<KeyRef<'a>>>,
 }
 
 /// A key of a Secret or a ConfigMap.
@@ -328,7 +328,7 @@ pub struct VolumeMount<'a> {
 }
 
 /// One volume of a pod: its name and what backs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume<'a> {
     /// Its name.
     pub name: Text<'a>,
