@@ -13,6 +13,6 @@ mod marks;
 mod reader;
 mod unparsed;
 
-pub use kept::Kept;
+pub use kept::{Kept, List};
 pub(crate) use reader::read;
 pub use unparsed::Unparsed;

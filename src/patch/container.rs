@@ -5,9 +5,8 @@ use std::borrow::Cow;
 
 use super::call::CommandLine;
 use super::scripted::Scripted;
-use crate::json::Unparsed;
+use crate::json::{List, Unparsed};
 use crate::workload::Container;
-use crate::workload::view::List;
 
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";

@@ -7,8 +7,8 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use super::call::{CommandLine, SCRIPT};
-use crate::json::{Kept, Unparsed};
-use crate::workload::view::{List, VolumeMount};
+use crate::json::{Kept, List, Unparsed};
+use crate::workload::view::VolumeMount;
 use crate::workload::{Container, Workload, command, same_json};
 
 /// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).

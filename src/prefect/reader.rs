@@ -124,13 +124,12 @@ impl<'r> Reader<'r> {
 
     /// What a group given as JSON says of `key`, a setting of the database.
     pub(super) fn in_json(&self, key: &str) -> Option<(usize, serde_json::Value)> {
-        let read = |field: Field, path: &str| {
+        let read = |field: Field, within: &str| {
             let index = self.settings.get(field)?;
             let json = super::values::json(&self.environment().value(index).text)?;
-            Some((index, json.pointer(path)?.clone()))
+            Some((index, json.pointer(&format!("{within}/{key}"))?.clone()))
         };
-        read(Field::ServerJson, &format!("/database/{key}"))
-            .or_else(|| read(Field::DatabaseJson, &format!("/{key}")))
+        read(Field::ServerJson, "/database").or_else(|| read(Field::DatabaseJson, ""))
     }
 
     /// Whether a group given as JSON holds `key`, or may hold it out of our sight.

@@ -324,11 +324,14 @@ impl Settings {
 
     /// Takes away what came only after `version`, and says which variables those are and which release reads them.
     pub(super) fn drop_later_than(&mut self, version: Version) -> Vec<(usize, Field, Release)> {
-        let late = |field: &Field| field.since().filter(|since| version.is_older_than(*since));
         let mut ignored = Vec::new();
-        for (field, since) in ALL.into_iter().filter_map(|field| Some((field, late(&field)?))) {
-            let lost = self.slots[field as usize][0].take();
-            ignored.extend(lost.map(|index| (usize::from(index), field, since)));
+        for field in ALL {
+            let slot = &mut self.slots[field as usize][0];
+            let Some(index) = *slot else { continue };
+            if let Some(since) = field.since().filter(|since| version.is_older_than(*since)) {
+                *slot = None;
+                ignored.push((usize::from(index), field, since));
+            }
         }
         ignored
     }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::{self, Kept, Unparsed};
+use crate::json::{self, Kept, List, Unparsed};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -153,9 +153,6 @@ impl<'a> PodSpec<'a> {
         self.enable_service_links.unwrap_or(true)
     }
 }
-
-/// A list whose text, and that of each entry, is copied or compared as it stands.
-pub type List<'a, T> = Kept<'a, Vec<Kept<'a, T>>>;
 
 /// One container of a pod template.
 #[derive(Clone, Default, serde::Deserialize)]
