@@ -102,7 +102,13 @@ impl<'a> Walk<'a> {
                 let next = *bytes.get(at)?;
                 at += 1;
                 match (next, open.is_object()) {
-                    (b',', true) => at = self.key(at)?,
+                    (b',', true) => {
+                        at = self.key(at)?;
+                        // `"f:name":{},`: what managed fields mostly are.
+                        while bytes.get(at..at + 3) == Some(b"{},") {
+                            at = self.key(at + 3)?;
+                        }
+                    }
                     (b',', false) => {}
                     (b'}', true) | (b']', false) => {
                         open.pop();

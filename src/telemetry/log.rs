@@ -18,9 +18,12 @@ use tracing_subscriber::layer::SubscriberExt;
 /// What may wait to be written: about 3 000 decisions.
 const CAPACITY: usize = 1 << 20;
 
-/// The least time between two writes. The first line after a pause goes out at once. Each write takes a processor away
-/// from whoever uses it, for longer than a decision takes; twenty a second are few enough not to be felt.
+/// The least time between two writes, unless [`FULL`]. The first line after a pause goes out at once. Each write takes a
+/// processor away from whoever uses it, for longer than a decision takes; twenty a second are not felt.
 const PACE: Duration = Duration::from_millis(50);
+
+/// What is written without waiting for the pace, so that buffers stay small and keep their memory.
+const FULL: usize = 64 << 10;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -144,16 +147,18 @@ impl Sink {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let first = buffer.lines.is_empty();
+        let before = buffer.lines.len();
         make(&mut buffer.lines);
+        let wakes = before == 0 || before < FULL && buffer.lines.len() >= FULL;
         drop(buffer);
-        if first {
+        if wakes {
             self.changed.notify_all();
         }
     }
 
     fn write_to(&self, mut out: impl Write) {
         let mut batch = Vec::new();
+        let mut next = Instant::now();
         loop {
             let mut buffer = self.lock();
             buffer.writing = false;
@@ -164,9 +169,15 @@ impl Sink {
                 }
                 buffer = self.changed.wait(buffer).unwrap_or_else(PoisonError::into_inner);
             }
+            let pause = next.saturating_duration_since(Instant::now());
+            let waits = |buffer: &mut Buffer| buffer.lines.len() < FULL && !buffer.closed;
+            buffer = self
+                .changed
+                .wait_timeout_while(buffer, pause, waits)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             buffer.writing = true;
             std::mem::swap(&mut buffer.lines, &mut batch);
-            let closed = buffer.closed;
             drop(buffer);
             if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
                 let lines = batch.iter().filter(|byte| **byte == b'\n').count();
@@ -174,10 +185,8 @@ impl Sink {
             }
             batch.clear();
             // A burst may have made it large; an idle server gives the memory back.
-            batch.shrink_to(16 * 1024);
-            if !closed {
-                std::thread::sleep(PACE);
-            }
+            batch.shrink_to(2 * FULL);
+            next = Instant::now() + PACE;
         }
     }
 }
