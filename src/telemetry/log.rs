@@ -18,8 +18,9 @@ use tracing_subscriber::layer::SubscriberExt;
 /// What may wait to be written: about 3 000 decisions.
 const CAPACITY: usize = 1 << 20;
 
-/// The least time between two writes, unless [`FULL`]. The first line after a pause goes out at once. Each write takes a
-/// processor away from whoever uses it, for longer than a decision takes; twenty a second are not felt.
+/// The least time between two writes of decisions, unless [`FULL`]. The first after a pause goes out at once, and so
+/// does every line that is no decision. Each write takes a processor away from whoever uses it, for longer than a
+/// decision takes; twenty a second are not felt.
 const PACE: Duration = Duration::from_millis(50);
 
 /// What is written without waiting for the pace, so that buffers stay small and keep their memory.
@@ -38,6 +39,8 @@ pub enum Format {
 #[derive(Default)]
 struct Buffer {
     lines: Vec<u8>,
+    /// A line among them that does not wait for the pace.
+    urgent: bool,
     writing: bool,
     closed: bool,
 }
@@ -95,7 +98,7 @@ impl Log {
 
     /// Adds one line (with its line feed), made in place.
     pub fn line(&self, make: impl FnOnce(&mut Vec<u8>)) {
-        self.sink.line(make);
+        self.sink.line(false, make);
     }
 
     /// Waits until everything is written, but no longer than `limit`: a stuck reader must not keep the process.
@@ -141,7 +144,7 @@ impl Sink {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line(&self, make: impl FnOnce(&mut Vec<u8>)) {
+    fn line(&self, urgent: bool, make: impl FnOnce(&mut Vec<u8>)) {
         let mut buffer = self.lock();
         if buffer.lines.len() >= CAPACITY {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -149,7 +152,8 @@ impl Sink {
         }
         let before = buffer.lines.len();
         make(&mut buffer.lines);
-        let wakes = before == 0 || before < FULL && buffer.lines.len() >= FULL;
+        buffer.urgent |= urgent;
+        let wakes = urgent || before == 0 || before < FULL && buffer.lines.len() >= FULL;
         drop(buffer);
         if wakes {
             self.changed.notify_all();
@@ -170,13 +174,13 @@ impl Sink {
                 buffer = self.changed.wait(buffer).unwrap_or_else(PoisonError::into_inner);
             }
             let pause = next.saturating_duration_since(Instant::now());
-            let waits = |buffer: &mut Buffer| buffer.lines.len() < FULL && !buffer.closed;
+            let waits = |buffer: &mut Buffer| buffer.lines.len() < FULL && !buffer.urgent && !buffer.closed;
             buffer = self
                 .changed
                 .wait_timeout_while(buffer, pause, waits)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            buffer.writing = true;
+            (buffer.writing, buffer.urgent) = (true, false);
             std::mem::swap(&mut buffer.lines, &mut batch);
             drop(buffer);
             if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
@@ -197,7 +201,7 @@ pub struct Line<'a>(&'a Log);
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.line(|lines| lines.extend_from_slice(bytes));
+        self.0.sink.line(true, |lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
