@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn first(&mut self) -> Option<u8> {
         loop {
             let byte = *self.json.as_bytes().get(self.at)?;
-            // A comma or a colon may stand for nothing here: the text is known to be well-formed.
+            // Where separators stand is not checked again.
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') {
                 return Some(byte);
             }
