@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Busy, IDLE, Watched};
-use super::wide_reads::WideReads;
+use super::wide_reads::{Pool, WideReads};
 use super::{Limits, Phase, Stage};
 use crate::telemetry::metrics::Metrics;
 
@@ -80,6 +80,7 @@ struct Shared<H> {
     phase: Phase,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    pool: Arc<Pool>,
 }
 
 impl<H: Handler> Door<H> {
@@ -96,6 +97,7 @@ impl<H: Handler> Door<H> {
             phase: phase.clone(),
             http1: http1_builder(),
             http2: http2_builder(),
+            pool: Arc::default(),
         });
         let mut closing = pin!(phase.reached(Stage::Closing));
         loop {
@@ -177,7 +179,8 @@ impl<H: Handler> Shared<H> {
         };
         // Boxed, like the connection after it: what a step needs is given back when it is over. As one future all of
         // it would take 11 KB for as long as the connection lasts.
-        let handshake = Box::pin(TlsAcceptor::from(config.load_full()).accept(WideReads::new(stream)));
+        let handshake =
+            Box::pin(TlsAcceptor::from(config.load_full()).accept(WideReads::new(stream, &self.pool)));
         let stream = match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

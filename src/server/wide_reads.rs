@@ -4,9 +4,9 @@
 //! the others are answered from it. Connections borrow the buffer for as long as something is left in it, which is
 //! while one request is read; so a handful serves all of them, and where none is left a connection reads as before.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,37 +14,49 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// One TLS record, or the whole of an ordinary review.
 const SIZE: usize = 17 << 10;
 
-/// Buffers of one thread, a megabyte at most: clients that stall in the middle of a body may hold that many.
+/// Buffers of one listener, a megabyte at most: clients that stall in the middle of a body may hold that many.
 const MOST: usize = 64;
 
-thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { spare: Vec::new(), lent: 0 }) };
+/// The buffers that the connections of one listener share.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Buffers>);
+
+#[derive(Default)]
+struct Buffers {
+    /// One that is in use all the time is enough to keep.
+    spare: Option<Box<[u8]>>,
+    lent: usize,
 }
 
-struct Pool {
-    spare: Vec<Box<[u8]>>,
-    lent: usize,
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Buffers> {
+        // Nothing that could panic happens under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty buffer, if there is one left.
+    fn borrow(self: &Arc<Self>) -> Option<Rest> {
+        let mut buffers = self.lock();
+        if buffers.lent == MOST {
+            return None;
+        }
+        buffers.lent += 1;
+        let spare = buffers.spare.take();
+        drop(buffers);
+        let buffer = spare.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
+        Some(Rest { pool: Arc::clone(self), buffer, from: 0, to: 0 })
+    }
 }
 
 /// What was read and not yet asked for.
 struct Rest {
+    pool: Arc<Pool>,
     buffer: Box<[u8]>,
     from: usize,
     to: usize,
 }
 
 impl Rest {
-    /// An empty buffer, if there is one left.
-    fn borrow() -> Option<Rest> {
-        POOL.with_borrow_mut(|pool| {
-            (pool.lent < MOST).then(|| {
-                pool.lent += 1;
-                let buffer = pool.spare.pop().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
-                Rest { buffer, from: 0, to: 0 }
-            })
-        })
-    }
-
     /// Hands out as much as is wanted. True when nothing is left.
     fn hand_out(&mut self, wanted: &mut ReadBuf<'_>) -> bool {
         let end = self.to.min(self.from + wanted.remaining());
@@ -57,28 +69,22 @@ impl Rest {
 impl Drop for Rest {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        // Where the thread is ending there is no pool to give it back to.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            // It may have been borrowed on another thread.
-            pool.lent = pool.lent.saturating_sub(1);
-            // One that is in use all the time is enough to keep.
-            if pool.spare.is_empty() {
-                pool.spare.push(buffer);
-            }
-        });
+        let mut buffers = self.pool.lock();
+        buffers.lent -= 1;
+        buffers.spare.get_or_insert(buffer);
     }
 }
 
 /// A stream that reads ahead.
 pub(super) struct WideReads<T> {
     inner: T,
+    pool: Arc<Pool>,
     rest: Option<Rest>,
 }
 
 impl<T> WideReads<T> {
-    pub(super) fn new(inner: T) -> Self {
-        WideReads { inner, rest: None }
+    pub(super) fn new(inner: T, pool: &Arc<Pool>) -> Self {
+        WideReads { inner, pool: Arc::clone(pool), rest: None }
     }
 }
 
@@ -93,7 +99,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WideReads<T> {
             Some(rest) => rest,
             None if wanted.remaining() >= SIZE => return Pin::new(&mut this.inner).poll_read(cx, wanted),
             None => {
-                let Some(mut rest) = Rest::borrow() else {
+                let Some(mut rest) = this.pool.borrow() else {
                     return Pin::new(&mut this.inner).poll_read(cx, wanted);
                 };
                 let mut buffer = ReadBuf::new(&mut rest.buffer);
@@ -139,7 +145,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WideReads<T> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{MOST, SIZE, WideReads};
+    use std::sync::Arc;
+
+    use super::{MOST, Pool, SIZE, WideReads};
 
     fn run(test: impl Future<Output = ()>) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
@@ -152,12 +160,13 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_however_it_is_asked_for() {
         run(async {
+            let pool = Arc::new(Pool::default());
             for step in [1, 7, 4096, SIZE, 3 * SIZE] {
                 let sent = bytes(3 * SIZE + 5);
                 let (mut client, server) = tokio::io::duplex(2 * SIZE);
                 let text = sent.clone();
                 let writing = tokio::spawn(async move { client.write_all(&text).await });
-                let mut stream = WideReads::new(server);
+                let mut stream = WideReads::new(server, &pool);
                 let mut got = Vec::new();
                 let mut chunk = vec![0; step];
                 loop {
@@ -176,12 +185,13 @@ mod tests {
     #[test]
     fn connections_beyond_the_buffers_read_all_the_same() {
         run(async {
+            let pool = Arc::new(Pool::default());
             let mut streams = Vec::new();
             for _ in 0..MOST + 5 {
                 let (mut client, server) = tokio::io::duplex(64);
                 client.write_all(b"ab").await.unwrap();
                 drop(client);
-                let mut stream = WideReads::new(server);
+                let mut stream = WideReads::new(server, &pool);
                 // Leaves one byte unread, and so keeps a buffer.
                 assert_eq!(stream.read_u8().await.unwrap(), b'a');
                 streams.push(stream);
@@ -191,6 +201,7 @@ mod tests {
                 assert_eq!(stream.read_u8().await.unwrap(), b'b');
                 assert!(stream.read_u8().await.is_err(), "the end is the end");
             }
+            assert_eq!(pool.lock().lent, 0);
         });
     }
 }

@@ -110,8 +110,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     let value = map.next_value::<Unparsed<'de>>()?.get();
                     if value.starts_with('"') {
-                        let value =
-                            json::read(value).ok_or_else(|| Error::custom("a string was expected"))?;
+                        let value = json::read(value)
+                            .ok_or_else(|| Error::custom("no text that these escapes could mean"))?;
                         pairs.push((key, value));
                     }
                 }
