@@ -424,6 +424,62 @@ mod tests {
     }
 
     #[test]
+    fn rules_out_by_two_letters_no_name_that_is_known() {
+        const OWN: [&str; 8] = [
+            "sqlalchemy_pool_size",
+            "sqlalchemy_max_overflow",
+            "server",
+            "server_api_port",
+            "home",
+            "profile",
+            "profiles_path",
+            "orion_database_connection_url",
+        ];
+        const SHARED: [&str; 11] = [
+            "connection_url",
+            "driver",
+            "host",
+            "port",
+            "user",
+            "password",
+            "name",
+            "echo",
+            "migrate_on_start",
+            "timeout",
+            "connection_timeout",
+        ];
+        const DATABASE: [&str; 14] = [
+            "migration_timeout",
+            "sqlalchemy",
+            "sqlalchemy_pool_size",
+            "sqlalchemy_pool_recycle",
+            "sqlalchemy_pool_timeout",
+            "sqlalchemy_max_overflow",
+            "sqlalchemy_connect_args",
+            "sqlalchemy_connect_args_application_name",
+            "sqlalchemy_connect_args_search_path",
+            "sqlalchemy_connect_args_statement_cache_size",
+            "sqlalchemy_connect_args_prepared_statement_cache_size",
+            "sqlalchemy_connect_args_tls",
+            "sqlalchemy_connect_args_tls_enabled",
+            "sqlalchemy_connect_args_tls_check_hostname",
+        ];
+        let shared = SHARED
+            .iter()
+            .flat_map(|rest| [format!("server_database_{rest}"), format!("api_database_{rest}")]);
+        let database = DATABASE.iter().map(|rest| format!("server_database_{rest}"));
+        let own = OWN.iter().map(|name| (*name).to_owned()).chain(["server_database".to_owned()]);
+        let mut fields = std::collections::BTreeSet::new();
+        for suffix in own.chain(shared).chain(database) {
+            let found = Field::named(&format!("PREFECT_{}", suffix.to_uppercase()));
+            assert_eq!(found, Field::of_suffix(&suffix), "{suffix}");
+            fields.insert(found.expect("a known name").0 as usize);
+        }
+        // The list above leaves no field out.
+        assert_eq!(fields.len(), FIELDS);
+    }
+
+    #[test]
     fn lists_every_field_once_in_order() {
         assert!(ALL.iter().enumerate().all(|(index, field)| *field as usize == index));
     }
