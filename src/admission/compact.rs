@@ -4,8 +4,8 @@
 //! but only to find where values end. Whatever is written differently is left to serde, which also tells what is wrong.
 
 use super::request::{Raw, Request};
-use crate::json;
 use crate::json::check::Walk;
+use crate::json::{self, Readable};
 use crate::workload::outline::{Outline, Part};
 
 /// How the API server begins every review.
@@ -49,7 +49,7 @@ pub(super) fn head(body: &str) -> Option<Request<'_>> {
 
 /// Puts one member into the request; the API server's `null` and an absent member are the same.
 fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> {
-    fn optional<'a, T: serde::Deserialize<'a> + Default>(value: &'a str) -> Option<T> {
+    fn optional<'a, T: Readable<'a>>(value: &'a str) -> Option<T> {
         json::read::<Option<T>>(value).map(Option::unwrap_or_default)
     }
     match key {

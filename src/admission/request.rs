@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::json::{self, Readable, readable};
 use crate::workload::outline::Outline;
 use crate::workload::view::{Text, null_is_default, show_only};
 
@@ -93,6 +93,10 @@ pub struct GroupVersionKind<'a> {
     pub kind: Text<'a>,
 }
 
+readable! {
+    GroupVersionKind<'a> { "group": group, "version": version, "kind": kind }
+}
+
 /// What a manifest says of itself.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -156,7 +160,7 @@ pub fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Unreadab
 }
 
 /// Reads a part of a text that is known to be well-formed into a view.
-pub(crate) fn read<'a, T: serde::Deserialize<'a>>(part: &'a str) -> Result<T, Unreadable> {
+pub(crate) fn read<'a, T: Readable<'a> + serde::Deserialize<'a>>(part: &'a str) -> Result<T, Unreadable> {
     // What serde_json would take is a view written as the list of its values: the API server knows no such thing.
     json::read(part).ok_or_else(|| why::<T>(part, "should be an object"))
 }

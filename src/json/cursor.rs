@@ -46,17 +46,17 @@ fn same_scalar(one: &str, other: &str) -> bool {
 }
 
 /// A string as it is written.
-pub(super) struct JsonString<'a> {
+struct JsonString<'a> {
     /// What stands between its quotes.
-    pub inner: &'a str,
+    inner: &'a str,
     /// Whether that holds escapes.
-    pub escapes: bool,
+    escapes: bool,
 }
 
 impl JsonString<'_> {
     /// The text that is meant; `None` where its escapes mean none.
     #[cold]
-    pub(super) fn unescaped(&self) -> Option<String> {
+    fn unescaped(&self) -> Option<String> {
         serde_json::from_str(&format!("\"{}\"", self.inner)).ok()
     }
 }
@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
             return Some(Ok(()));
         }
         while !self.leave() {
-            let Some(key) = self.key() else { break };
+            let Some(key) = self.text() else { break };
             let value = self.at;
             if let Err(error) = visit(&key, self) {
                 return Some(Err(error));
@@ -94,6 +94,36 @@ impl<'a> Cursor<'a> {
             }
         }
         Some(Ok(()))
+    }
+
+    /// Hands each member of the object that comes next to `visit`, which reads or steps over the value. `None` when
+    /// something else comes, and where `visit` gives up.
+    #[inline]
+    pub(crate) fn object(
+        &mut self,
+        mut visit: impl FnMut(Cow<'a, str>, &mut Self) -> Option<()>,
+    ) -> Option<()> {
+        if !self.enter(b'{')? {
+            return None;
+        }
+        while !self.leave() {
+            let key = self.text()?;
+            visit(key, self)?;
+        }
+        Some(())
+    }
+
+    /// Has `visit` read each entry of the list that comes next. `None` when something else comes, and where `visit`
+    /// gives up.
+    #[inline]
+    pub(super) fn list(&mut self, mut visit: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        if !self.enter(b'[')? {
+            return None;
+        }
+        while !self.leave() {
+            visit(self)?;
+        }
+        Some(())
     }
 
     /// Steps over the next value and gives its text; at the end of a list or object, `None`, and steps out of it.
@@ -113,7 +143,7 @@ impl<'a> Cursor<'a> {
 
     /// The string that comes next; `None` where something else does.
     #[inline]
-    pub(super) fn string(&mut self) -> Option<JsonString<'a>> {
+    fn string(&mut self) -> Option<JsonString<'a>> {
         if self.first()? != b'"' {
             return None;
         }
@@ -123,14 +153,33 @@ impl<'a> Cursor<'a> {
         Some(JsonString { inner: self.json.get(start..end.at - 1)?, escapes: end.escapes })
     }
 
-    fn key(&mut self) -> Option<Cow<'a, str>> {
-        let key = self.string()?;
-        if key.escapes { key.unescaped().map(Cow::Owned) } else { Some(Cow::Borrowed(key.inner)) }
+    /// What the string that comes next means; `None` where something else comes, or escapes that mean no text.
+    #[inline]
+    pub(crate) fn text(&mut self) -> Option<Cow<'a, str>> {
+        let string = self.string()?;
+        if string.escapes { string.unescaped().map(Cow::Owned) } else { Some(Cow::Borrowed(string.inner)) }
+    }
+
+    /// Whether a string comes next.
+    #[inline]
+    pub(crate) fn is_at_string(&mut self) -> bool {
+        self.first() == Some(b'"')
+    }
+
+    /// Steps over a `null`, where one comes next.
+    #[inline]
+    pub(super) fn null(&mut self) -> bool {
+        // Of well-formed JSON nothing else begins with this letter.
+        let is_null = self.first() == Some(b'n');
+        if is_null {
+            self.value();
+        }
+        is_null
     }
 
     /// The first byte of the next value, or of what ends a list or object.
     #[inline]
-    pub(super) fn first(&mut self) -> Option<u8> {
+    fn first(&mut self) -> Option<u8> {
         loop {
             let byte = *self.json.as_bytes().get(self.at)?;
             // Where separators stand is not checked again.
@@ -169,16 +218,13 @@ impl<'a> Cursor<'a> {
     /// Steps over an opening bracket. False when `null` stands in its place, `None` for anything else.
     #[inline]
     pub(super) fn enter(&mut self, open: u8) -> Option<bool> {
-        match self.first()? {
-            b'n' => {
-                self.value();
-                Some(false)
-            }
-            first => (first == open).then(|| {
-                self.at += 1;
-                true
-            }),
+        if self.null() {
+            return Some(false);
         }
+        (self.first()? == open).then(|| {
+            self.at += 1;
+            true
+        })
     }
 
     /// The next bracket, comma, colon or scalar.

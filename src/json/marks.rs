@@ -42,10 +42,10 @@ impl Marks {
 
     /// The end of the string of `bytes` whose text begins at `at`. Always of the same bytes, and never further back
     /// than before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn string_end(&mut self, bytes: &[u8], at: usize) -> Option<End> {
         if at / BLOCK != self.block {
-            self.look(bytes, at / BLOCK)?;
+            self.move_to(bytes, at / BLOCK)?;
         }
         let (quotes, backslashes) = (self.quotes >> (at % BLOCK), self.backslashes >> (at % BLOCK));
         if quotes == 0 {
@@ -56,6 +56,7 @@ impl Marks {
     }
 
     /// The end of a string that does not end in the block that was looked at.
+    #[inline(never)]
     fn later_end(&mut self, bytes: &[u8], mut escapes: bool) -> Option<End> {
         loop {
             self.look(bytes, self.block + 1)?;
@@ -68,24 +69,36 @@ impl Marks {
         }
     }
 
+    #[inline(never)]
+    fn move_to(&mut self, bytes: &[u8], block: usize) -> Option<()> {
+        self.look(bytes, block)
+    }
+
+    #[inline(always)]
     fn look(&mut self, bytes: &[u8], block: usize) -> Option<()> {
-        let rest = bytes.get(block * BLOCK..).filter(|rest| !rest.is_empty())?;
-        // Between the strings of a text there are no backslashes: what is left out carries none.
-        let carried = if block == self.block.wrapping_add(1) { self.carried } else { 0 };
+        let rest = bytes.get(block * BLOCK..)?;
         let found = match rest.first_chunk() {
             Some(whole) => find(whole),
-            None => {
-                let mut last = [b' '; BLOCK];
-                last[..rest.len()].copy_from_slice(rest);
-                find(&last)
-            }
+            None => find_in_last(rest)?,
         };
-        let escaped = self.escaped(found.backslashes, carried);
         self.block = block;
-        self.quotes = found.quotes & !escaped;
-        self.backslashes = found.backslashes;
-        self.sound &= !found.control && are_escapes(escaped & !(found.quotes | found.backslashes), rest);
+        self.quotes = found.quotes;
+        self.backslashes = 0;
+        self.sound &= !found.control;
+        // Between the strings of a text there are no backslashes: blocks that were left out carry none.
+        if found.backslashes | self.carried != 0 {
+            self.escapes(&found, rest);
+        }
         Some(())
+    }
+
+    /// Settles what the backslashes of a block do.
+    #[inline(never)]
+    fn escapes(&mut self, found: &Found, rest: &[u8]) {
+        let escaped = self.escaped(found.backslashes, self.carried);
+        self.quotes &= !escaped;
+        self.backslashes = found.backslashes;
+        self.sound &= are_escapes(escaped & !(found.quotes | found.backslashes), rest);
     }
 
     /// The bytes that a backslash stands before, but for backslashes that are escaped themselves.
@@ -139,7 +152,7 @@ struct Found {
 
 #[inline]
 fn find(block: &[u8; BLOCK]) -> Found {
-    let (quote, backslash, control) = (u8x16::splat(b'"'), u8x16::splat(b'\\'), u8x16::splat(0x1f));
+    let [quote, backslash, control] = [b'"', b'\\', 0x1f].map(u8x16::splat);
     let (quarters, _) = block.as_chunks::<16>();
     let mut found = Found { quotes: 0, backslashes: 0, control: false };
     let mut least = u8x16::splat(u8::MAX);
@@ -151,6 +164,14 @@ fn find(block: &[u8; BLOCK]) -> Found {
     }
     found.control = least.min(control).simd_eq(least).any();
     found
+}
+
+/// The same for what is left at a text's end; `None` where nothing is.
+#[cold]
+fn find_in_last(rest: &[u8]) -> Option<Found> {
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    (!rest.is_empty()).then(|| find(&last))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! * [`check`] steps through compact JSON and checks it against the grammar.
 //! * [`cursor`] finds its way in text that is known to be well-formed.
-//! * [`reader`] reads such text into types that implement [`serde::Deserialize`].
+//! * [`reader`] reads such text into views: types that are [`Readable`].
 //!
 //! All three step over strings by [`marks`]. Why they are ours: `docs/decisions.md`.
 
@@ -14,5 +14,7 @@ mod reader;
 mod unparsed;
 
 pub use kept::{Kept, List};
-pub(crate) use reader::read;
+#[cfg(test)]
+pub(crate) use reader::members_for_serde;
+pub(crate) use reader::{Readable, read, read_unless_null, readable};
 pub use unparsed::Unparsed;

@@ -1,215 +1,161 @@
-//! Reads text that is known to be well-formed into any type that serde knows how to make.
+//! Reads text that is known to be well-formed into views.
 //!
-//! A review was checked to its last byte before anything of it is read. So what no type wants is stepped over and not
-//! parsed once more, which is most of a pod template; and nothing has to be told of what does not fit. Whatever is
-//! refused here is left to serde_json, which also words the error: what is taken has to be what serde_json makes of
-//! it, and a test holds the two to each other.
+//! A review was checked to its last byte before anything of it is read. So what no view wants is stepped over and not
+//! parsed once more, which is most of a pod template; and nothing has to be told of what does not fit. A view is
+//! filled where it stands, since moving a container costs more than reading a field of it.
+//!
+//! Whatever is refused here is left to serde_json, which also words the error. So views implement
+//! [`serde::Deserialize`] too, and what is read has to be what serde_json makes of it; tests hold the two to each
+//! other.
 
-use std::fmt;
-
-use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::forward_to_deserialize_any;
+use std::borrow::Cow;
 
 use super::cursor::Cursor;
-use super::{kept, unparsed};
+
+/// What can be read from well-formed text. `Default` is what stands for an absent value.
+pub(crate) trait Readable<'a>: Default {
+    /// Reads the value that comes next, over a default. `None` where it does not fit; then what was read is of no use.
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()>;
+}
 
 /// Reads one value; `None` where it is not what `T` takes, or where it takes more than this reader to tell.
-pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    let mut cursor = Cursor::new(json);
-    let value = T::deserialize(&mut cursor).ok()?;
+pub(crate) fn read<'a, T: Readable<'a>>(json: &'a str) -> Option<T> {
+    let (mut value, mut cursor) = (T::default(), Cursor::new(json));
+    value.read(&mut cursor)?;
     cursor.is_at_end().then_some(value)
 }
 
-/// It does not fit. Why is for serde_json to say.
-#[derive(Debug)]
-pub(crate) struct Misfit;
+/// Reads one value; `null` leaves the default, as it does for Go's decoder.
+#[inline]
+pub(crate) fn read_unless_null<'a, T: Readable<'a>>(value: &mut T, cursor: &mut Cursor<'a>) -> Option<()> {
+    if cursor.null() { Some(()) } else { value.read(cursor) }
+}
 
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not what was expected")
+impl<'a> Readable<'a> for Cow<'a, str> {
+    #[inline]
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        *self = cursor.text()?;
+        Some(())
     }
 }
 
-impl std::error::Error for Misfit {}
-
-impl de::Error for Misfit {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Misfit
-    }
-
-    // The defaults would word a message that nobody reads.
-    fn invalid_type(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
-        Misfit
-    }
-
-    fn missing_field(_: &'static str) -> Self {
-        Misfit
-    }
-
-    fn duplicate_field(_: &'static str) -> Self {
-        Misfit
+impl<'a> Readable<'a> for bool {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        *self = match cursor.value()? {
+            "true" => true,
+            "false" => false,
+            _ => return None,
+        };
+        Some(())
     }
 }
 
-impl<'de> Deserializer<'de> for &mut Cursor<'de> {
-    type Error = Misfit;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.first() {
-            Some(b'"') => self.deserialize_str(visitor),
-            Some(b'{') => self.deserialize_map(visitor),
-            Some(b'[') => self.deserialize_seq(visitor),
-            Some(b't' | b'f') => self.deserialize_bool(visitor),
-            // Numbers and `null` for whoever takes anything: nobody here.
-            _ => Err(Misfit),
-        }
-    }
-
-    #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        if self.first() == Some(b'n') {
-            self.value();
-            return visitor.visit_none();
-        }
-        visitor.visit_some(self)
-    }
-
-    #[inline]
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        let string = self.string().ok_or(Misfit)?;
-        if string.escapes {
-            return visitor.visit_string(string.unescaped().ok_or(Misfit)?);
-        }
-        visitor.visit_borrowed_str(string.inner)
-    }
-
-    #[inline]
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_str(visitor)
-    }
-
-    #[inline]
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.value() {
-            Some("true") => visitor.visit_bool(true),
-            Some("false") => visitor.visit_bool(false),
-            _ => Err(Misfit),
-        }
-    }
-
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        let digits = self.value().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = digits.and_then(|digits| digits.parse().ok()).ok_or(Misfit)?;
-        visitor.visit_i64(number)
-    }
-
-    #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.enter(b'[') {
-            Some(true) => visitor.visit_seq(Entries(self)),
-            _ => Err(Misfit),
-        }
-    }
-
-    #[inline]
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.enter(b'{') {
-            Some(true) => visitor.visit_map(Entries(self)),
-            _ => Err(Misfit),
-        }
-    }
-
-    #[inline]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        self.deserialize_map(visitor)
-    }
-
-    #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        if name == unparsed::NAME {
-            return visitor.visit_borrowed_str(self.value().ok_or(Misfit)?);
-        }
-        if name == kept::NAME {
-            let start = self.start().ok_or(Misfit)?;
-            return visitor.visit_seq(Both { cursor: self, start, given: 0 });
-        }
-        visitor.visit_newtype_struct(self)
-    }
-
-    #[inline]
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.value().ok_or(Misfit)?;
-        visitor.visit_unit()
-    }
-
-    forward_to_deserialize_any! {
-        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct enum
+impl<'a> Readable<'a> for i64 {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        let digits = cursor.value().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        *self = digits.parse().ok()?;
+        Some(())
     }
 }
 
-/// The entries of the list or object that was entered last.
-struct Entries<'c, 'de>(&'c mut Cursor<'de>);
-
-impl<'de> SeqAccess<'de> for Entries<'_, 'de> {
-    type Error = Misfit;
-
+impl<'a, T: Readable<'a>> Readable<'a> for Option<T> {
     #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
-        if self.0.leave() { Ok(None) } else { seed.deserialize(&mut *self.0).map(Some) }
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        if cursor.null() { Some(()) } else { self.insert(T::default()).read(cursor) }
     }
 }
 
-/// A value, and after it the text that was read for it.
-struct Both<'c, 'de> {
-    cursor: &'c mut Cursor<'de>,
-    start: usize,
-    given: usize,
+impl<'a, T: Readable<'a>> Readable<'a> for Box<T> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        T::read(self, cursor)
+    }
 }
 
-impl<'de> SeqAccess<'de> for Both<'_, 'de> {
-    type Error = Misfit;
+impl<'a, T: Readable<'a>> Readable<'a> for Vec<T> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        cursor.list(|cursor| {
+            self.push(T::default());
+            self.last_mut()?.read(cursor)
+        })
+    }
+}
 
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
-        self.given += 1;
-        match self.given {
-            1 => seed.deserialize(&mut *self.cursor).map(Some),
-            2 => {
-                let text = self.cursor.since(self.start).ok_or(Misfit)?;
-                seed.deserialize(BorrowedStrDeserializer::new(text)).map(Some)
+/// Makes views readable: which member of an object goes into which field. Members that are not named are stepped over,
+/// `null` and an absent member leave the default, and no member may stand twice.
+///
+/// Beside it a test sees that these are the members which serde reads.
+macro_rules! readable {
+    ($($view:ty { $($member:literal: $field:ident),+ $(,)? })+) => {
+        $(impl<'a> $crate::json::Readable<'a> for $view {
+            fn read(&mut self, cursor: &mut $crate::json::cursor::Cursor<'a>) -> Option<()> {
+                #[derive(Default)]
+                struct Seen {
+                    $($field: bool),+
+                }
+                let mut seen = Seen::default();
+                cursor.object(|member, cursor| match &*member {
+                    $($member if !std::mem::replace(&mut seen.$field, true) => {
+                        $crate::json::read_unless_null(&mut self.$field, cursor)
+                    })+
+                    $($member)|+ => None,
+                    _ => cursor.value().map(drop),
+                })
             }
-            _ => Ok(None),
+        })+
+
+        #[cfg(test)]
+        #[test]
+        fn views_are_read_as_serde_reads_them() {
+            fn compare<'a>() {
+                $(assert_eq!([$($member),+].as_slice(), $crate::json::members_for_serde::<$view>());)+
+            }
+            compare();
+        }
+    };
+}
+pub(crate) use readable;
+
+/// The members that serde reads of an object.
+#[cfg(test)]
+pub(crate) fn members_for_serde<'a, T: serde::Deserialize<'a>>() -> &'static [&'static str] {
+    use serde::de::{self, Deserializer, Visitor};
+
+    /// Names the members by way of an error.
+    #[derive(Debug, thiserror::Error)]
+    #[error("these members: {0:?}")]
+    struct Asked(&'static [&'static str]);
+
+    impl de::Error for Asked {
+        fn custom<E: std::fmt::Display>(_: E) -> Self {
+            Asked(&[])
         }
     }
-}
 
-impl<'de> MapAccess<'de> for Entries<'_, 'de> {
-    type Error = Misfit;
+    struct Ask;
 
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Misfit> {
-        if self.0.leave() { Ok(None) } else { seed.deserialize(&mut *self.0).map(Some) }
+    impl<'de> Deserializer<'de> for Ask {
+        type Error = Asked;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
+            Err(Asked(&[]))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            members: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Asked> {
+            Err(Asked(members))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
     }
 
-    #[inline]
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Misfit> {
-        seed.deserialize(&mut *self.0)
-    }
+    T::deserialize(Ask).map_or_else(|Asked(members)| members, |_| &[])
 }
 
 #[cfg(test)]
@@ -245,6 +191,21 @@ mod tests {
         volume: Option<Volume<'a>>,
         #[serde(borrow)]
         from: Option<Box<Probe<'a>>>,
+    }
+
+    readable! {
+        Probe<'a> {
+            "name": name,
+            "imagePullPolicy": image_pull_policy,
+            "readOnly": read_only,
+            "replicas": replicas,
+            "command": command,
+            "env": env,
+            "resources": resources,
+            "annotations": annotations,
+            "volume": volume,
+            "from": from,
+        }
     }
 
     fn scalar() -> impl Strategy<Value = Value> {

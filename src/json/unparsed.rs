@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// How [`super::read`] is asked for a text in place of a value.
-pub(super) const NAME: &str = "prefect_guard::json::Unparsed";
+use super::cursor::Cursor;
+use super::reader::Readable;
 
 /// One JSON value as text, byte for byte. Its content may be secret, so it is not for printing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,28 +19,27 @@ impl<'a> Unparsed<'a> {
     }
 }
 
+impl Default for Unparsed<'_> {
+    fn default() -> Self {
+        Unparsed("null")
+    }
+}
+
 impl fmt::Debug for Unparsed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[hidden]")
     }
 }
 
+impl<'a> Readable<'a> for Unparsed<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        self.0 = cursor.value()?;
+        Some(())
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Unparsed<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Unparsed<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Unparsed(text))
-            }
-            // serde_json has a way of its own.
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<Self::Value, D::Error> {
-                <&RawValue>::deserialize(other).map(|value| Unparsed(value.get()))
-            }
-        }
-        deserializer.deserialize_newtype_struct(NAME, Text)
+        <&RawValue>::deserialize(deserializer).map(|value| Unparsed(value.get()))
     }
 }

@@ -11,7 +11,7 @@ use super::outline::Outline;
 use super::view::{Text, null_is_default};
 use super::{Class, Rollout, Workload};
 use crate::admission::request::{GroupVersionKind, Raw, Unreadable, read};
-use crate::json::{self, Unparsed, cursor};
+use crate::json::{self, Readable, Unparsed, cursor, readable};
 use crate::policy::KindSetting;
 
 /// What we do with a kind, and where its template is.
@@ -72,6 +72,14 @@ struct ClaimTemplate<'a> {
 struct ClaimMeta<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     name: Text<'a>,
+}
+
+readable! {
+    Owner { "controller": controller }
+    Strategy<'a> { "type": kind, "rollingUpdate": rolling_update }
+    RollingUpdate<'a> { "maxSurge": max_surge }
+    ClaimTemplate<'a> { "metadata": metadata }
+    ClaimMeta<'a> { "name": name }
 }
 
 /// An object located but not yet read: cheap, and enough to see whether its template changed.
@@ -155,7 +163,7 @@ impl Strategy<'_> {
 }
 
 /// Reads one field of the object; `null` reads as absent.
-fn field<'a, T: serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Result<Option<T>, Unreadable> {
+fn field<'a, T: Readable<'a> + serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Result<Option<T>, Unreadable> {
     match text {
         None => Ok(None),
         Some(text) => read(text).map_err(|error| within(path, error)),
@@ -164,7 +172,7 @@ fn field<'a, T: serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Re
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
 /// something else by `replicas` or `strategy`.
-fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(text: Option<&'a str>) -> T {
+fn odd_is_default<'a, T: Readable<'a> + serde::Deserialize<'a>>(text: Option<&'a str>) -> T {
     let read = |text| json::read(text).or_else(|| serde_json::from_str(text).ok());
     text.and_then(read).unwrap_or_default()
 }

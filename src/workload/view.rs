@@ -8,7 +8,8 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::{self, Kept, List, Unparsed};
+use crate::json::cursor::Cursor;
+use crate::json::{self, Kept, List, Readable, Unparsed, read_unless_null, readable};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -35,6 +36,13 @@ show_only!(Annotations:);
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl<'a> Readable<'a> for Text<'a> {
+    #[inline]
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        self.0.read(cursor)
+    }
+}
 
 impl Deref for Text<'_> {
     type Target = str;
@@ -94,6 +102,19 @@ impl<'a> Annotations<'a> {
     /// All pairs in the order written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl<'a> Readable<'a> for Annotations<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        cursor.object(|key, cursor| {
+            if cursor.is_at_string() {
+                self.0.push((Text(key), Text(cursor.text()?)));
+            } else {
+                cursor.value()?;
+            }
+            Some(())
+        })
     }
 }
 
@@ -334,6 +355,21 @@ pub struct Volume<'a> {
     pub source: Text<'a>,
 }
 
+impl<'a> Readable<'a> for Volume<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        cursor.object(|key, cursor| {
+            if key == "name" {
+                self.name = Text::default();
+                return read_unless_null(&mut self.name, cursor);
+            }
+            if cursor.value()? != "null" {
+                self.source = Text(key);
+            }
+            Some(())
+        })
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Volume<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
@@ -356,4 +392,43 @@ impl<'de: 'a, 'a> Deserialize<'de> for Volume<'a> {
         }
         deserializer.deserialize_map(Fields)
     }
+}
+
+readable! {
+    PodTemplate<'a> { "metadata": metadata, "spec": spec }
+    TemplateMeta<'a> { "annotations": annotations, "labels": labels }
+    PodSpec<'a> {
+        "initContainers": init_containers,
+        "containers": containers,
+        "volumes": volumes,
+        "hostNetwork": host_network,
+        "enableServiceLinks": enable_service_links,
+    }
+    Container<'a> {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": image_pull_policy,
+        "command": command,
+        "args": args,
+        "env": env,
+        "envFrom": env_from,
+        "workingDir": working_dir,
+        "volumeMounts": volume_mounts,
+        "resources": resources,
+        "volumeDevices": volume_devices,
+        "securityContext": security_context,
+        "restartPolicy": restart_policy,
+        "lifecycle": lifecycle,
+        "livenessProbe": liveness_probe,
+        "readinessProbe": readiness_probe,
+        "startupProbe": startup_probe,
+    }
+    Lifecycle<'a> { "postStart": post_start, "preStop": pre_stop }
+    Handler<'a> { "exec": exec }
+    Exec<'a> { "command": command }
+    EnvVar<'a> { "name": name, "value": value, "valueFrom": value_from }
+    ValueFrom<'a> { "secretKeyRef": secret_key_ref, "configMapKeyRef": config_map_key_ref }
+    KeyRef<'a> { "name": name, "key": key, "optional": optional }
+    EnvFrom<'a> { "prefix": prefix }
+    VolumeMount<'a> { "name": name, "mountPath": mount_path, "readOnly": read_only, "subPath": sub_path }
 }
