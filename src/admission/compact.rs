@@ -1,11 +1,14 @@
 //! The quick way into a review: read in one step where it is written as the API server writes it.
 //!
 //! Compact JSON, `kind` and `apiVersion` first. Every byte is checked, so that whatever is read here is well-formed;
-//! but only to find where values end. Whatever is written differently is left to serde, which also tells what is wrong.
+//! but only to find where values end, except in the pod template of what is created: that is read on the same way.
+//! Whatever is written differently is left to serde, which also tells what is wrong.
 
 use super::request::{Raw, Request};
 use crate::json::check::Walk;
-use crate::json::{self, Readable};
+use crate::json::{self, Readable, Source};
+use crate::workload::PodTemplate;
+use crate::workload::discover::{SPEC_TEMPLATE, classify};
 use crate::workload::outline::{Outline, Part};
 
 /// How the API server begins every review.
@@ -17,19 +20,25 @@ pub(super) fn request(body: &str) -> Option<Request<'_>> {
     let mut walk = Walk::new(text);
     let mut request = Request::default();
     let mut seen = Vec::with_capacity(16);
-    walk.members(|walk, key| {
+    walk.object(|key, walk| {
         if seen.contains(&key) {
             return None;
         }
-        seen.push(key);
-        match key {
-            "object" => request.object = object(walk)?,
-            "oldObject" => request.old_object = object(walk)?,
-            _ => take(&mut request, key, walk.value()?)?,
+        match &*key {
+            "object" => (request.object, request.template) = object(walk, is_read(&request))?,
+            "oldObject" => request.old_object = object(walk, false)?.0,
+            member => take(&mut request, member, walk.value()?)?,
         }
+        seen.push(key);
         Some(())
     })?;
-    (walk.is_done() && seen.contains(&"uid")).then_some(request)
+    (walk.is_done() && seen.iter().any(|key| key == "uid")).then_some(request)
+}
+
+/// Whether the pod template of the object will be read in any case: of an update only what has changed is.
+fn is_read(request: &Request<'_>) -> bool {
+    &*request.operation == "CREATE"
+        && classify(&request.kind, &[]).is_some_and(|found| found.template == SPEC_TEMPLATE)
 }
 
 /// What stands in a review up to the operation, of a text that may break off after it; `None` when that is not there
@@ -38,8 +47,8 @@ pub(super) fn head(body: &str) -> Option<Request<'_>> {
     let text = body.strip_prefix(START)?;
     let mut walk = Walk::new(text);
     let (mut request, mut whole) = (Request::default(), false);
-    walk.members(|walk, key| {
-        take(&mut request, key, walk.value()?)?;
+    walk.object(|key, walk| {
+        take(&mut request, &key, walk.value()?)?;
         whole = key == "operation";
         // Nothing is read behind it, nor in an object before it.
         (!whole && key != "object" && key != "oldObject").then_some(())
@@ -65,31 +74,48 @@ fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> 
     Some(())
 }
 
-/// Steps over the object of a review and notes what lies around its pod template; nothing for `null`.
-fn object<'a>(walk: &mut Walk<'a>) -> Option<Option<Raw<'a>>> {
-    let start = walk.at();
+/// Steps over the object of a review and notes what lies around its pod template; nothing for `null`. If asked for,
+/// the template is read on the way.
+fn object<'a>(walk: &mut Walk<'a>, read: bool) -> Option<(Option<Raw<'a>>, Option<PodTemplate<'a>>)> {
+    let start = walk.start()?;
     let mut outline = Some(Outline::default());
-    if !walk.at_object() {
+    let mut template = None;
+    if walk.first() != Some(b'{') {
         let text = walk.value()?;
-        return Some((text != "null").then(|| Raw::checked(text, None)));
+        return Some(((text != "null").then(|| Raw::checked(text, None)), None));
     }
-    walk.members(|walk, key| {
-        let Some(part) = Part::under(key) else { return walk.value().map(drop) };
-        if !walk.at_object() {
-            // `{}` and `null` have no members. Of whatever else the outline is made later, with an error.
+    walk.object(|key, walk| {
+        let Some(part) = Part::under(&key) else { return walk.value().map(drop) };
+        if walk.first() != Some(b'{') {
+            // `null` has no members. Of whatever else the outline is made later, with an error.
             let value = walk.value()?;
-            outline = outline.filter(|_| matches!(value, "{}" | "null"));
+            outline = outline.filter(|_| value == "null");
             return Some(());
         }
-        walk.members(|walk, inner| {
-            let value = walk.value()?;
-            if let Some(slot) = outline.as_mut().and_then(|outline| outline.slot(part, inner)) {
-                *slot = Some(value);
+        walk.object(|inner, walk| {
+            let start = walk.start()?;
+            if read && part == Part::Spec && inner == "template" {
+                template = read_or_step_over(walk)?;
+            } else {
+                walk.value()?;
+            }
+            if let Some(slot) = outline.as_mut().and_then(|outline| outline.slot(part, &inner)) {
+                *slot = walk.since(start);
             }
             Some(())
         })
     })?;
-    Some(Some(Raw::checked(walk.since(start)?, outline)))
+    Some((Some(Raw::checked(walk.since(start)?, outline)), template))
+}
+
+/// What does not fit is only stepped over: it is read once more later, for the error.
+fn read_or_step_over<'a, T: Readable<'a>>(walk: &mut Walk<'a>) -> Option<Option<T>> {
+    let (before, mut value) = (walk.clone(), T::default());
+    if value.read(walk).is_some() {
+        return Some(Some(value));
+    }
+    *walk = before;
+    walk.value().map(|_| None)
 }
 
 #[cfg(test)]
@@ -114,6 +140,40 @@ mod tests {
             format!(" {good}"),
         ] {
             assert!(request(&other).is_none(), "{other}");
+        }
+    }
+    /// A review that creates a Deployment with this template.
+    fn created(template: &str) -> String {
+        let kind = r#"{"group":"apps","version":"v1","kind":"Deployment"}"#;
+        format!(
+            r#"{START}{{"uid":"u","kind":{kind},"operation":"CREATE","object":{{"spec":{{"template":{template}}}}}}}}}"#
+        )
+    }
+
+    #[test]
+    fn reads_the_template_of_what_is_created() {
+        let body = created(r#"{"spec":{"containers":[{"name":"a\u0062","ports":[1]}]}}"#);
+        let read = request(&body).expect("a review as the API server writes it");
+        let template = read.template.as_ref().expect("a template");
+        assert_eq!((&*template.spec.containers[0].name, read.object.is_some()), ("ab", true));
+        let container = r#"{"name":"a\u0062","ports":[1]}"#;
+        assert_eq!(template.spec.containers[0].text(), container);
+        let updated = body.replace("CREATE", "UPDATE");
+        assert!(request(&updated).is_some_and(|read| read.template.is_none() && read.object.is_some()));
+    }
+
+    #[test]
+    fn a_template_that_does_not_fit_is_left_for_later() {
+        for template in ["null", "1", "[]", r#"{"spec":[1,{"a":"}"}]}"#, r#"{"spec":{"containers":[null]}}"#]
+        {
+            let body = created(template);
+            let read = request(&body).expect("well-formed JSON");
+            let object = format!(r#"{{"spec":{{"template":{template}}}}}"#);
+            assert_eq!((read.template.is_none(), read.object.map(|raw| raw.get())), (true, Some(&*object)));
+        }
+        for template in ["", "{", "{]", r#"{"spec":{"containers":[}}"#, "{\"spec\":\"\t\"}", r#"{"a":"\x"}"#]
+        {
+            assert!(request(&created(template)).is_none(), "{template}");
         }
     }
 }

@@ -3,9 +3,14 @@
 //! Compact: no white space between values, as the API server writes it. Anything else is refused, as is what is nested
 //! very deeply; both are left to serde_json, which also tells what is wrong. A test holds the two to each other.
 
+use std::borrow::Cow;
+
+use super::cursor::meant;
 use super::marks::Marks;
+use super::reader::Source;
 
 /// A place in text of which everything before it has been checked.
+#[derive(Clone)]
 pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
@@ -16,16 +21,6 @@ impl<'a> Walk<'a> {
     /// At the start of a text.
     pub(crate) fn new(text: &'a str) -> Self {
         Walk { text, at: 0, marks: Marks::new() }
-    }
-
-    /// How many bytes have been checked.
-    pub(crate) fn at(&self) -> usize {
-        self.at
-    }
-
-    /// The text from `start` up to here.
-    pub(crate) fn since(&self, start: usize) -> Option<&'a str> {
-        self.text.get(start..self.at)
     }
 
     /// Whether what was stepped over holds no control character and no unknown escape. Strings are known by their
@@ -39,42 +34,16 @@ impl<'a> Walk<'a> {
         self.at == self.text.len() && self.is_sound()
     }
 
-    /// Whether an object that is not empty comes next.
-    pub(crate) fn at_object(&self) -> bool {
-        matches!(self.text.as_bytes().get(self.at..), Some([b'{', second, ..]) if *second != b'}')
-    }
-
-    /// Steps over an object that is not empty, handing each key to `visit`, which steps over the value. A key that
-    /// is written with escapes is left to serde_json.
-    pub(crate) fn members(&mut self, mut visit: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
-        self.at = expect(self.text.as_bytes(), self.at, b'{')?;
-        loop {
-            let start = self.at + 1;
-            self.at = self.key(self.at)?;
-            let key = self.text.get(start..self.at - 2)?;
-            if key.contains('\\') {
-                return None;
-            }
-            visit(self, key)?;
-            self.at += 1;
-            match self.text.as_bytes().get(self.at - 1)? {
-                b',' => {}
-                b'}' => return Some(()),
-                _ => return None,
-            }
-        }
-    }
-
-    /// Steps over one value and gives its text.
-    pub(crate) fn value(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        self.at = self.value_end(start)?;
-        self.since(start)
+    /// Steps over this byte; `None`, and no step, where another comes.
+    #[inline]
+    fn step(&mut self, byte: u8) -> Option<()> {
+        self.at = expect(self.text.as_bytes(), self.at, byte)?;
+        Some(())
     }
 
     /// The index after the value at `at`.
-    fn value_end(&mut self, mut at: usize) -> Option<usize> {
-        let bytes = self.text.as_bytes();
+    #[inline]
+    fn value_end(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {
         let mut open = Open::default();
         loop {
             let first = *bytes.get(at)?;
@@ -86,7 +55,7 @@ impl<'a> Walk<'a> {
                     if bytes.get(at) != Some(&(first + 2)) {
                         open.push(first == b'{')?;
                         if first == b'{' {
-                            at = self.key(at)?;
+                            at = self.key(bytes, at)?;
                         }
                         continue;
                     }
@@ -103,10 +72,10 @@ impl<'a> Walk<'a> {
                 at += 1;
                 match (next, open.is_object()) {
                     (b',', true) => {
-                        at = self.key(at)?;
+                        at = self.key(bytes, at)?;
                         // `"f:name":{},`: what managed fields mostly are.
                         while bytes.get(at..at + 3) == Some(b"{},") {
-                            at = self.key(at + 3)?;
+                            at = self.key(bytes, at + 3)?;
                         }
                     }
                     (b',', false) => {}
@@ -123,10 +92,71 @@ impl<'a> Walk<'a> {
 
     /// The index after the `"key":` at `at`.
     #[inline]
-    fn key(&mut self, at: usize) -> Option<usize> {
-        let bytes = self.text.as_bytes();
+    fn key(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let end = self.marks.string_end(bytes, expect(bytes, at, b'"')?)?;
         expect(bytes, end.at, b':')
+    }
+}
+
+impl<'a> Source<'a> for Walk<'a> {
+    #[inline]
+    fn object(&mut self, mut visit: impl FnMut(Cow<'a, str>, &mut Self) -> Option<()>) -> Option<()> {
+        self.step(b'{')?;
+        if self.step(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let key = self.text()?;
+            self.step(b':')?;
+            visit(key, self)?;
+            if self.step(b',').is_none() {
+                return self.step(b'}');
+            }
+        }
+    }
+
+    #[inline]
+    fn list(&mut self, mut visit: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.step(b'[')?;
+        if self.step(b']').is_some() {
+            return Some(());
+        }
+        loop {
+            visit(self)?;
+            if self.step(b',').is_none() {
+                return self.step(b']');
+            }
+        }
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<Cow<'a, str>> {
+        self.step(b'"')?;
+        let start = self.at;
+        let end = self.marks.string_end(self.text.as_bytes(), start)?;
+        self.at = end.at;
+        meant(self.text.get(start..end.at - 1)?, end.escapes)
+    }
+
+    fn value(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        self.at = self.value_end(self.text.as_bytes(), start)?;
+        self.since(start)
+    }
+
+    #[inline]
+    fn first(&mut self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn start(&mut self) -> Option<usize> {
+        Some(self.at)
+    }
+
+    #[inline]
+    fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at)
     }
 }
 
@@ -207,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    use super::Walk;
+    use super::{Source, Walk};
 
     /// The text that the walk takes for one whole value, with nothing after it.
     fn whole(text: &str) -> bool {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::marks::Marks;
+use super::reader::Source;
 
 /// The text of one member of an object. Of a key that stands twice the last one counts, as for Go's decoder.
 pub(crate) fn member<'a>(json: &'a str, wanted: &str) -> Option<&'a str> {
@@ -45,20 +46,14 @@ fn same_scalar(one: &str, other: &str) -> bool {
     value(one).is_some_and(|one| Some(one) == value(other))
 }
 
-/// A string as it is written.
-struct JsonString<'a> {
-    /// What stands between its quotes.
-    inner: &'a str,
-    /// Whether that holds escapes.
-    escapes: bool,
-}
-
-impl JsonString<'_> {
-    /// The text that is meant; `None` where its escapes mean none.
+/// What a string means, of which this stands between its quotes; `None` where its escapes mean no text.
+#[inline]
+pub(super) fn meant(inner: &str, escapes: bool) -> Option<Cow<'_, str>> {
     #[cold]
-    fn unescaped(&self) -> Option<String> {
-        serde_json::from_str(&format!("\"{}\"", self.inner)).ok()
+    fn unescaped(inner: &str) -> Option<String> {
+        serde_json::from_str(&format!("\"{inner}\"")).ok()
     }
+    if escapes { unescaped(inner).map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 /// A place in JSON text.
@@ -96,115 +91,9 @@ impl<'a> Cursor<'a> {
         Some(Ok(()))
     }
 
-    /// Hands each member of the object that comes next to `visit`, which reads or steps over the value. `None` when
-    /// something else comes, and where `visit` gives up.
-    #[inline]
-    pub(crate) fn object(
-        &mut self,
-        mut visit: impl FnMut(Cow<'a, str>, &mut Self) -> Option<()>,
-    ) -> Option<()> {
-        if !self.enter(b'{')? {
-            return None;
-        }
-        while !self.leave() {
-            let key = self.text()?;
-            visit(key, self)?;
-        }
-        Some(())
-    }
-
-    /// Has `visit` read each entry of the list that comes next. `None` when something else comes, and where `visit`
-    /// gives up.
-    #[inline]
-    pub(super) fn list(&mut self, mut visit: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        if !self.enter(b'[')? {
-            return None;
-        }
-        while !self.leave() {
-            visit(self)?;
-        }
-        Some(())
-    }
-
-    /// Steps over the next value and gives its text; at the end of a list or object, `None`, and steps out of it.
-    #[inline]
-    pub(crate) fn value(&mut self) -> Option<&'a str> {
-        let first = self.first()?;
-        let start = self.at;
-        self.at += 1;
-        match first {
-            b'"' => self.step_over_string(),
-            b'{' | b'[' => self.step_out(),
-            b'}' | b']' => return None,
-            _ => self.step_over_word(),
-        }
-        self.json.get(start..self.at)
-    }
-
-    /// The string that comes next; `None` where something else does.
-    #[inline]
-    fn string(&mut self) -> Option<JsonString<'a>> {
-        if self.first()? != b'"' {
-            return None;
-        }
-        let start = self.at + 1;
-        let end = self.marks.string_end(self.json.as_bytes(), start)?;
-        self.at = end.at;
-        Some(JsonString { inner: self.json.get(start..end.at - 1)?, escapes: end.escapes })
-    }
-
-    /// What the string that comes next means; `None` where something else comes, or escapes that mean no text.
-    #[inline]
-    pub(crate) fn text(&mut self) -> Option<Cow<'a, str>> {
-        let string = self.string()?;
-        if string.escapes { string.unescaped().map(Cow::Owned) } else { Some(Cow::Borrowed(string.inner)) }
-    }
-
-    /// Whether a string comes next.
-    #[inline]
-    pub(crate) fn is_at_string(&mut self) -> bool {
-        self.first() == Some(b'"')
-    }
-
-    /// Steps over a `null`, where one comes next.
-    #[inline]
-    pub(super) fn null(&mut self) -> bool {
-        // Of well-formed JSON nothing else begins with this letter.
-        let is_null = self.first() == Some(b'n');
-        if is_null {
-            self.value();
-        }
-        is_null
-    }
-
-    /// The first byte of the next value, or of what ends a list or object.
-    #[inline]
-    fn first(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.json.as_bytes().get(self.at)?;
-            // Where separators stand is not checked again.
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
-    }
-
-    /// Where the next value begins.
-    #[inline]
-    pub(super) fn start(&mut self) -> Option<usize> {
-        self.first().map(|_| self.at)
-    }
-
-    /// The text from `start` up to here.
-    #[inline]
-    pub(super) fn since(&self, start: usize) -> Option<&'a str> {
-        self.json.get(start..self.at)
-    }
-
     /// Steps out of a list or object where that ends.
     #[inline]
-    pub(super) fn leave(&mut self) -> bool {
+    fn leave(&mut self) -> bool {
         let ends = matches!(self.first(), None | Some(b'}' | b']'));
         self.at += usize::from(ends);
         ends
@@ -217,7 +106,7 @@ impl<'a> Cursor<'a> {
 
     /// Steps over an opening bracket. False when `null` stands in its place, `None` for anything else.
     #[inline]
-    pub(super) fn enter(&mut self, open: u8) -> Option<bool> {
+    fn enter(&mut self, open: u8) -> Option<bool> {
         if self.null() {
             return Some(false);
         }
@@ -271,6 +160,80 @@ impl<'a> Cursor<'a> {
     }
 }
 
+impl<'a> Source<'a> for Cursor<'a> {
+    #[inline]
+    fn object(&mut self, mut visit: impl FnMut(Cow<'a, str>, &mut Self) -> Option<()>) -> Option<()> {
+        if !self.enter(b'{')? {
+            return None;
+        }
+        while !self.leave() {
+            let key = self.text()?;
+            visit(key, self)?;
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn list(&mut self, mut visit: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        if !self.enter(b'[')? {
+            return None;
+        }
+        while !self.leave() {
+            visit(self)?;
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<Cow<'a, str>> {
+        if self.first()? != b'"' {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = self.marks.string_end(self.json.as_bytes(), start)?;
+        self.at = end.at;
+        meant(self.json.get(start..end.at - 1)?, end.escapes)
+    }
+
+    /// At the end of a list or object it steps out of that and gives `None`.
+    #[inline]
+    fn value(&mut self) -> Option<&'a str> {
+        let first = self.first()?;
+        let start = self.at;
+        self.at += 1;
+        match first {
+            b'"' => self.step_over_string(),
+            b'{' | b'[' => self.step_out(),
+            b'}' | b']' => return None,
+            _ => self.step_over_word(),
+        }
+        self.json.get(start..self.at)
+    }
+
+    /// Also of what ends a list or object.
+    #[inline]
+    fn first(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.json.as_bytes().get(self.at)?;
+            // Where separators stand is not checked again.
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn start(&mut self) -> Option<usize> {
+        self.first().map(|_| self.at)
+    }
+
+    #[inline]
+    fn since(&self, start: usize) -> Option<&'a str> {
+        self.json.get(start..self.at)
+    }
+}
+
 fn is_punctuation(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')
 }
@@ -280,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{Cursor, member, same_in_step};
+    use super::{Cursor, Source, member, same_in_step};
 
     /// Any JSON value, with strings that need escapes.
     fn value() -> impl Strategy<Value = Value> {

@@ -5,8 +5,7 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer};
 
-use super::cursor::Cursor;
-use super::reader::Readable;
+use super::reader::{Readable, Source};
 
 /// A value, and how it is written: what is copied into a patch is copied byte for byte.
 ///
@@ -40,10 +39,10 @@ impl<T: fmt::Debug> fmt::Debug for Kept<'_, T> {
 
 impl<'a, T: Readable<'a>> Readable<'a> for Kept<'a, T> {
     #[inline]
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        let start = cursor.start()?;
-        self.value.read(cursor)?;
-        self.text = cursor.since(start)?;
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        let start = source.start()?;
+        self.value.read(source)?;
+        self.text = source.since(start)?;
         Some(())
     }
 }
@@ -83,17 +82,17 @@ impl<'a, T> Deref for List<'a, T> {
 }
 
 impl<'a, T: Readable<'a>> Readable<'a> for List<'a, T> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        let start = cursor.start()?;
-        cursor.list(|cursor| {
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        let start = source.start()?;
+        source.list(|source| {
             // Grows by four: each step moves all entries, and a server has dozens of variables.
             if self.entries.len() == self.entries.capacity() {
                 self.entries.reserve_exact((self.entries.len() * 3).max(8));
             }
             self.entries.push(Kept::default());
-            self.entries.last_mut()?.read(cursor)
+            self.entries.last_mut()?.read(source)
         })?;
-        self.text = cursor.since(start)?;
+        self.text = source.since(start)?;
         Some(())
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct End {
 }
 
 /// The marks of the block of a text that was looked at last, one bit for each byte.
+#[derive(Clone)]
 pub(super) struct Marks {
     block: usize,
     /// Quotes that are not escaped.

@@ -2,9 +2,9 @@
 //!
 //! * [`check`] steps through compact JSON and checks it against the grammar.
 //! * [`cursor`] finds its way in text that is known to be well-formed.
-//! * [`reader`] reads such text into views: types that are [`Readable`].
+//! * [`reader`] reads views, which are types that are [`Readable`], by way of either.
 //!
-//! All three step over strings by [`marks`]. Why they are ours: `docs/decisions.md`.
+//! Both step over strings by [`marks`]. Why they are ours: `docs/decisions.md`.
 
 pub(crate) mod check;
 pub(crate) mod cursor;
@@ -16,5 +16,5 @@ mod unparsed;
 pub use kept::{Kept, List};
 #[cfg(test)]
 pub(crate) use reader::members_for_serde;
-pub(crate) use reader::{Readable, read, read_unless_null, readable};
+pub(crate) use reader::{Readable, Source, read, read_unless_null, readable};
 pub use unparsed::Unparsed;

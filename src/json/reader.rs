@@ -1,8 +1,7 @@
-//! Reads text that is known to be well-formed into views.
+//! Reads views out of JSON text.
 //!
-//! A review was checked to its last byte before anything of it is read. So what no view wants is stepped over and not
-//! parsed once more, which is most of a pod template; and nothing has to be told of what does not fit. A view is
-//! filled where it stands, since moving a container costs more than reading a field of it.
+//! What no view wants is stepped over and not parsed, which is most of a pod template. A view is filled where it
+//! stands, since moving a container costs more than reading a field of it.
 //!
 //! Whatever is refused here is left to serde_json, which also words the error. So views implement
 //! [`serde::Deserialize`] too, and what is read has to be what serde_json makes of it; tests hold the two to each
@@ -12,13 +11,48 @@ use std::borrow::Cow;
 
 use super::cursor::Cursor;
 
-/// What can be read from well-formed text. `Default` is what stands for an absent value.
-pub(crate) trait Readable<'a>: Default {
-    /// Reads the value that comes next, over a default. `None` where it does not fit; then what was read is of no use.
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()>;
+/// Text that is stepped through value by value: a [`Cursor`] trusts it, a [`super::check::Walk`] checks it on the way.
+///
+/// Where a method gives `None` the place it has come to is of no use any more.
+pub(crate) trait Source<'a> {
+    /// Hands each member of the object that comes next to `visit`, which reads or steps over the value. `None` when
+    /// something else comes, and where `visit` gives up.
+    fn object(&mut self, visit: impl FnMut(Cow<'a, str>, &mut Self) -> Option<()>) -> Option<()>;
+
+    /// Has `visit` read each entry of the list that comes next. `None` when something else comes, and where `visit`
+    /// gives up.
+    fn list(&mut self, visit: impl FnMut(&mut Self) -> Option<()>) -> Option<()>;
+
+    /// What the string that comes next means; `None` where something else comes, or escapes that mean no text.
+    fn text(&mut self) -> Option<Cow<'a, str>>;
+
+    /// Steps over the value that comes next and gives its text.
+    fn value(&mut self) -> Option<&'a str>;
+
+    /// The first byte of what comes next.
+    fn first(&mut self) -> Option<u8>;
+
+    /// Where that is.
+    fn start(&mut self) -> Option<usize>;
+
+    /// The text from `start` up to here.
+    fn since(&self, start: usize) -> Option<&'a str>;
+
+    /// Steps over a `null`, where one comes next.
+    #[inline]
+    fn null(&mut self) -> bool {
+        self.first() == Some(b'n') && self.value() == Some("null")
+    }
 }
 
-/// Reads one value; `None` where it is not what `T` takes, or where it takes more than this reader to tell.
+/// What can be read from JSON text. `Default` is what stands for an absent value.
+pub(crate) trait Readable<'a>: Default {
+    /// Reads the value that comes next, over a default. `None` where it does not fit; then what was read is of no use.
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()>;
+}
+
+/// Reads one value of text that is known to be well-formed; `None` where it is not what `T` takes, or where it takes
+/// more than this reader to tell.
 pub(crate) fn read<'a, T: Readable<'a>>(json: &'a str) -> Option<T> {
     let (mut value, mut cursor) = (T::default(), Cursor::new(json));
     value.read(&mut cursor)?;
@@ -27,21 +61,24 @@ pub(crate) fn read<'a, T: Readable<'a>>(json: &'a str) -> Option<T> {
 
 /// Reads one value; `null` leaves the default, as it does for Go's decoder.
 #[inline]
-pub(crate) fn read_unless_null<'a, T: Readable<'a>>(value: &mut T, cursor: &mut Cursor<'a>) -> Option<()> {
-    if cursor.null() { Some(()) } else { value.read(cursor) }
+pub(crate) fn read_unless_null<'a, T: Readable<'a>, S: Source<'a>>(
+    value: &mut T,
+    source: &mut S,
+) -> Option<()> {
+    if source.null() { Some(()) } else { value.read(source) }
 }
 
 impl<'a> Readable<'a> for Cow<'a, str> {
     #[inline]
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        *self = cursor.text()?;
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        *self = source.text()?;
         Some(())
     }
 }
 
 impl<'a> Readable<'a> for bool {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        *self = match cursor.value()? {
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        *self = match source.value()? {
             "true" => true,
             "false" => false,
             _ => return None,
@@ -51,8 +88,8 @@ impl<'a> Readable<'a> for bool {
 }
 
 impl<'a> Readable<'a> for i64 {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        let digits = cursor.value().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        let digits = source.value().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
         *self = digits.parse().ok()?;
         Some(())
     }
@@ -60,45 +97,45 @@ impl<'a> Readable<'a> for i64 {
 
 impl<'a, T: Readable<'a>> Readable<'a> for Option<T> {
     #[inline]
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        if cursor.null() { Some(()) } else { self.insert(T::default()).read(cursor) }
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        if source.null() { Some(()) } else { self.insert(T::default()).read(source) }
     }
 }
 
 impl<'a, T: Readable<'a>> Readable<'a> for Box<T> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        T::read(self, cursor)
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        (**self).read(source)
     }
 }
 
 impl<'a, T: Readable<'a>> Readable<'a> for Vec<T> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        cursor.list(|cursor| {
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        source.list(|source| {
             self.push(T::default());
-            self.last_mut()?.read(cursor)
+            self.last_mut()?.read(source)
         })
     }
 }
 
 /// Makes views readable: which member of an object goes into which field. Members that are not named are stepped over,
-/// `null` and an absent member leave the default, and no member may stand twice.
+/// `null` and an absent member leave the default, and no named member may stand twice.
 ///
 /// Beside it a test sees that these are the members which serde reads.
 macro_rules! readable {
     ($($view:ty { $($member:literal: $field:ident),+ $(,)? })+) => {
         $(impl<'a> $crate::json::Readable<'a> for $view {
-            fn read(&mut self, cursor: &mut $crate::json::cursor::Cursor<'a>) -> Option<()> {
+            fn read<S: $crate::json::Source<'a>>(&mut self, source: &mut S) -> Option<()> {
                 #[derive(Default)]
                 struct Seen {
                     $($field: bool),+
                 }
                 let mut seen = Seen::default();
-                cursor.object(|member, cursor| match &*member {
+                source.object(|member, source| match &*member {
                     $($member if !std::mem::replace(&mut seen.$field, true) => {
-                        $crate::json::read_unless_null(&mut self.$field, cursor)
+                        $crate::json::read_unless_null(&mut self.$field, source)
                     })+
                     $($member)|+ => None,
-                    _ => cursor.value().map(drop),
+                    _ => source.value().map(drop),
                 })
             }
         })+

@@ -5,8 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::cursor::Cursor;
-use super::reader::Readable;
+use super::reader::{Readable, Source};
 
 /// One JSON value as text, byte for byte. Its content may be secret, so it is not for printing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +31,8 @@ impl fmt::Debug for Unparsed<'_> {
 }
 
 impl<'a> Readable<'a> for Unparsed<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        self.0 = cursor.value()?;
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        self.0 = source.value()?;
         Some(())
     }
 }

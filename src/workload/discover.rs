@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 
 use super::outline::Outline;
 use super::view::{Text, null_is_default};
-use super::{Class, Rollout, Workload};
+use super::{Class, PodTemplate, Rollout, Template, Workload};
 use crate::admission::request::{GroupVersionKind, Raw, Unreadable, read};
 use crate::json::{self, Readable, Unparsed, cursor, readable};
 use crate::policy::KindSetting;
@@ -23,13 +23,16 @@ pub struct Found<'p> {
     pub template: &'p str,
 }
 
+/// Where Kubernetes' own kinds have it, but for CronJob.
+pub(crate) const SPEC_TEMPLATE: &str = "/spec/template";
+
 /// Whether we judge objects of this kind.
 pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Option<Found<'p>> {
     match (&*kind.group, &*kind.kind) {
         ("apps", "Deployment" | "StatefulSet") => {
-            Some(Found { class: Class::Server, template: "/spec/template" })
+            Some(Found { class: Class::Server, template: SPEC_TEMPLATE })
         }
-        ("batch", "Job") => Some(Found { class: Class::Job, template: "/spec/template" }),
+        ("batch", "Job") => Some(Found { class: Class::Job, template: SPEC_TEMPLATE }),
         ("batch", "CronJob") => {
             Some(Found { class: Class::Job, template: "/spec/jobTemplate/spec/template" })
         }
@@ -103,7 +106,7 @@ pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, '
         None => Outline::read(object.get())?,
     };
     let template = match found.template {
-        "/spec/template" => outline.template,
+        SPEC_TEMPLATE => outline.template,
         pointer => descend(object.get(), pointer),
     };
     let deleted: Option<Text<'_>> = field("metadata.deletionTimestamp", outline.deletion_timestamp)?;
@@ -128,8 +131,20 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
     /// # Errors
     /// When the template is not shaped as it should be.
     pub fn read(self, kind: Cow<'a, str>) -> Result<Option<Workload<'a>>, Unreadable> {
+        self.take(kind, None)
+    }
+
+    /// The same, where the template was read already if it is given.
+    pub(crate) fn take(
+        self,
+        kind: Cow<'a, str>,
+        template: Option<&'a PodTemplate<'a>>,
+    ) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
-        let template = read(text).map_err(|error| within(self.found.template, error))?;
+        let template = match template {
+            Some(template) => Template::OfRequest(template),
+            None => Template::Own(read(text).map_err(|error| within(self.found.template, error))?),
+        };
         let owners: Option<Vec<Owner>> = field("metadata.ownerReferences", self.outline.owner_references)?;
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(self.outline.volume_claim_templates);
         let rollout = match kind.as_ref() {
@@ -163,7 +178,10 @@ impl Strategy<'_> {
 }
 
 /// Reads one field of the object; `null` reads as absent.
-fn field<'a, T: Readable<'a> + serde::Deserialize<'a>>(path: &str, text: Option<&'a str>) -> Result<Option<T>, Unreadable> {
+fn field<'a, T: Readable<'a> + serde::Deserialize<'a>>(
+    path: &str,
+    text: Option<&'a str>,
+) -> Result<Option<T>, Unreadable> {
     match text {
         None => Ok(None),
         Some(text) => read(text).map_err(|error| within(path, error)),

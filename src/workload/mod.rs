@@ -20,6 +20,7 @@ pub(crate) mod wrappers;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::ops::Deref;
 
 use crate::json::{Kept, cursor};
 pub use view::{Container, PodTemplate};
@@ -35,7 +36,7 @@ pub struct Workload<'a> {
     /// JSON pointer to the pod template (`/spec/template`).
     pub template_pointer: Cow<'a, str>,
     /// The pod template.
-    pub template: PodTemplate<'a>,
+    pub template: Template<'a>,
     /// The template's text, byte for byte.
     pub template_raw: &'a str,
     /// `spec.replicas`; absent means 1.
@@ -50,6 +51,26 @@ pub struct Workload<'a> {
     pub terminating: bool,
     /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
     pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
+}
+
+/// The pod template of a workload.
+#[derive(Debug)]
+pub enum Template<'a> {
+    /// Read from the workload's text.
+    Own(PodTemplate<'a>),
+    /// Read with the request.
+    OfRequest(&'a PodTemplate<'a>),
+}
+
+impl<'a> Deref for Template<'a> {
+    type Target = PodTemplate<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Template::Own(template) => template,
+            Template::OfRequest(template) => template,
+        }
+    }
 }
 
 /// What is done with a kind of workload.

@@ -4,6 +4,7 @@
 //! is noted on that way (`admission::compact`); of any other text it is found afterwards.
 
 use crate::admission::request::Unreadable;
+use crate::json::Source;
 use crate::json::cursor::Cursor;
 
 /// Texts of the members of an object that are read beside its template; `None` where the key is absent. Of a key that
@@ -25,7 +26,7 @@ pub(crate) struct Outline<'a> {
 }
 
 /// The members of an object that are looked into.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// `metadata`.
     Metadata,

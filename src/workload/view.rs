@@ -8,8 +8,7 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::cursor::Cursor;
-use crate::json::{self, Kept, List, Readable, Unparsed, read_unless_null, readable};
+use crate::json::{self, Kept, List, Readable, Source, Unparsed, read_unless_null, readable};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -39,8 +38,8 @@ pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl<'a> Readable<'a> for Text<'a> {
     #[inline]
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        self.0.read(cursor)
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        self.0.read(source)
     }
 }
 
@@ -106,12 +105,12 @@ impl<'a> Annotations<'a> {
 }
 
 impl<'a> Readable<'a> for Annotations<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        cursor.object(|key, cursor| {
-            if cursor.is_at_string() {
-                self.0.push((Text(key), Text(cursor.text()?)));
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        source.object(|key, source| {
+            if source.first() == Some(b'"') {
+                self.0.push((Text(key), Text(source.text()?)));
             } else {
-                cursor.value()?;
+                source.value()?;
             }
             Some(())
         })
@@ -356,13 +355,13 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Readable<'a> for Volume<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        cursor.object(|key, cursor| {
+    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
+        source.object(|key, source| {
             if key == "name" {
                 self.name = Text::default();
-                return read_unless_null(&mut self.name, cursor);
+                return read_unless_null(&mut self.name, source);
             }
-            if cursor.value()? != "null" {
+            if source.value()? != "null" {
                 self.source = Text(key);
             }
             Some(())
