@@ -181,7 +181,7 @@ fn settle(
     let mut kept = Vec::with_capacity(found.len());
     for mut finding in found {
         let set = settings.set(finding.rule);
-        let level = settings.level(finding.rule).min(finding.at_most);
+        let level = set.map_or(finding.rule.default, |set| set.level).min(finding.at_most);
         if level == Level::Off {
             continue;
         }

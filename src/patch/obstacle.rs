@@ -14,6 +14,7 @@ use crate::workload::annotations::Own;
 use crate::workload::command::Change;
 use crate::workload::env::Environment;
 use crate::workload::view::Annotations;
+use crate::workload::words::basename;
 use crate::workload::{Container, Workload};
 
 /// Why nothing is injected.
@@ -169,7 +170,7 @@ pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Opti
     }
     let spec = &workload.template.spec;
     let is_proxy = |image: &str| {
-        let name = image.rsplit('/').next().unwrap_or(image);
+        let name = basename(image);
         let name = name.split(['@', ':']).next().unwrap_or(name);
         PROXIES.contains(&name) || name.contains("pgbouncer")
     };
@@ -212,7 +213,7 @@ fn may_answer<'m>(
         Some(Address::Socket) => shares_an_empty_dir(workload, mounted, other),
         _ => false,
     };
-    let repository = other.image.rsplit('/').next().unwrap_or_default();
+    let repository = basename(&other.image);
     let answers = ANSWERING.iter().any(|name| repository.split(['@', ':', '-']).next() == Some(name));
     let has_sidecar = spec.init_containers().iter().any(|container| container.is_native_sidecar());
     reachable && (answers || (!has_sidecar && other.image != lead.container.image))

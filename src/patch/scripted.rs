@@ -48,10 +48,11 @@ impl Scripted {
 
     /// Appends a JSON string.
     pub(crate) fn push_quoted(&mut self, text: &str) {
-        let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        // Looks at each byte whatever came before, so that several are looked at in one go.
+        let plain = |all: bool, byte: u8| all & (byte >= b' ') & (byte != b'"') & (byte != b'\\');
         if text == SCRIPT {
             self.push_script();
-        } else if text.bytes().all(plain) {
+        } else if text.bytes().fold(true, plain) {
             self.text.push('"');
             self.text.push_str(text);
             self.text.push('"');

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
 use crate::workload::env::HIDDEN;
+use crate::workload::words::basename;
 
 /// Names of which one in an `envFrom` would give Prefect a database.
 const DECIDING: [&str; 4] = [
@@ -67,7 +68,7 @@ fn mounts_settings(reader: &Reader<'_>) -> bool {
     };
     reader.reading.container.volume_mounts.iter().any(|mount| {
         let path = mount.mount_path.trim_end_matches('/');
-        let file = path.rsplit('/').next().unwrap_or_default();
+        let file = basename(path);
         FILES.contains(&file)
             || ((path == working_directory.trim_end_matches('/') || is_home(reader, path))
                 && holds_files(&mount.name))

@@ -6,6 +6,7 @@ use super::Subject;
 use crate::finding::{Level, Place, Report, Rule};
 use crate::workload::ContainerRef;
 use crate::workload::command::{Action, Invocation};
+use crate::workload::words::basename;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -31,7 +32,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             None => report_calls(&container.invocation(), "runs", &subject.place(at), report),
         }
         for (field, argv) in container.hooks() {
-            let verb = format!("`{}` runs", field.rsplit('/').next().unwrap_or(field));
+            let verb = format!("`{}` runs", basename(field));
             report_calls(&container.hook_invocation(argv), &verb, &subject.place_of(at, field), report);
         }
     }

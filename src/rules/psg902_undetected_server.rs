@@ -3,6 +3,7 @@
 use super::Subject;
 use crate::finding::{Level, Place, Report, Rule, clip};
 use crate::workload::image::ImageRef;
+use crate::workload::words::basename;
 use crate::workload::{Class, ContainerRef};
 
 /// The rule.
@@ -35,7 +36,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let at = ContainerRef { init: false, index };
         for (field, argv) in container.hooks() {
             if container.hook_invocation(argv).server().is_some() {
-                let name = field.rsplit('/').next().unwrap_or(field);
+                let name = basename(field);
                 let what = format!("`{name}` starts a Prefect server, which is neither checked nor migrated");
                 let help = "start it with `command` or `args` of a container";
                 report.add(&RULE, subject.place_of(at, field), what, help).about(name);

@@ -33,7 +33,7 @@ impl Container<'_> {
         let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
         let environment = Environment::new(self, true);
         let lookup = |name: &str| known(&environment, name, &budget);
-        if tokens().any(|token| token.contains("$(")) {
+        if tokens().any(|token| token.contains('$') && token.contains("$(")) {
             let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
             let argv: Vec<&str> = expanded.iter().map(|token| &**token).collect();
             return command::read_within(&argv, &lookup, &budget);

@@ -10,8 +10,12 @@ pub(super) fn is_shell(token: &str) -> bool {
     )
 }
 
+/// What stands behind the last slash. By hand: a searcher costs more than a word is long.
 pub(crate) fn basename(token: &str) -> &str {
-    token.rsplit('/').next().unwrap_or(token)
+    match token.bytes().rposition(|byte| byte == b'/') {
+        Some(slash) => &token[slash + 1..],
+        None => token,
+    }
 }
 
 /// How many leading tokens are options, those named in `takes_value` with their value; a closing `--` counts too.
@@ -123,7 +127,11 @@ pub(super) fn is_prefect(token: &str) -> bool {
 
 /// The forms that only such tools understand.
 pub(super) fn is_packaged_prefect(token: &str) -> bool {
-    let name = token.rsplit(['/', ':']).next().unwrap_or(token);
+    let name = basename(token);
+    let name = name.rsplit(':').next().unwrap_or(name);
+    if !name.starts_with("prefect") {
+        return false;
+    }
     let bare = name.split(['@', '=', '[', '<', '>', '~', '!']).next().unwrap_or(name);
     let bare = bare.strip_suffix(".exe").unwrap_or(bare);
     bare == "prefect" && basename(token) != "prefect"
