@@ -85,7 +85,7 @@ pub fn respond(door: Door, uid: &str, decision: &Decision) -> Vec<u8> {
     }
     match door {
         Door::Mutate if decision.operations.is_empty() => {}
-        Door::Mutate => return with_patch(write(response), &patch::to_json(&decision.operations)),
+        Door::Mutate => return with_patch(response, &patch::to_json(&decision.operations)),
         Door::Validate => {
             response.audit_annotations = audit_annotations(decision);
             if decision.denies() {
@@ -179,12 +179,12 @@ pub fn field_path(pointer: &str) -> String {
     path
 }
 
-/// Puts a patch at the end of a written answer. By hand: base64 needs no escaping, and serde would look at each byte
-/// of what is most of the answer.
-fn with_patch(mut answer: Vec<u8>, patch: &Scripted) -> Vec<u8> {
+/// Writes an answer with a patch at its end. That is put there by hand: base64 needs no escaping, and serde would look
+/// at each byte of what is most of the answer.
+fn with_patch(response: Response<'_>, patch: &Scripted) -> Vec<u8> {
+    let mut answer = write_within(response, encoded::size(patch) + 48);
     debug_assert!(answer.ends_with(b"}}"), "an answer ends with its response");
     answer.truncate(answer.len() - 2);
-    answer.reserve_exact(encoded::size(patch) + 48);
     answer.extend_from_slice(b",\"patchType\":\"JSONPatch\",\"patch\":\"");
     encoded::append(&mut answer, patch);
     answer.extend_from_slice(b"\"}}");
@@ -192,6 +192,13 @@ fn with_patch(mut answer: Vec<u8>, patch: &Scripted) -> Vec<u8> {
 }
 
 fn write(response: Response<'_>) -> Vec<u8> {
+    write_within(response, 0)
+}
+
+/// Leaves room for so many bytes behind an answer of the usual length.
+fn write_within(response: Response<'_>, more: usize) -> Vec<u8> {
     let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
-    serde_json::to_vec(&review).expect("strings and booleans always serialise")
+    let mut answer = Vec::with_capacity(256 + more);
+    serde_json::to_writer(&mut answer, &review).expect("strings and booleans always serialise");
+    answer
 }

@@ -143,6 +143,7 @@ macro_rules! readable {
         #[cfg(test)]
         #[test]
         fn views_are_read_as_serde_reads_them() {
+            #[allow(clippy::extra_unused_lifetimes, reason = "the views name it")]
             fn compare<'a>() {
                 $(assert_eq!([$($member),+].as_slice(), $crate::json::members_for_serde::<$view>());)+
             }

@@ -142,7 +142,8 @@ fn in_place<'a>(
         _ => position.program + program.len().min(boundary - position.program),
     };
     let mut line: Vec<Word<'a>> =
-        argv[..position.program].iter().map(|token| Cow::Borrowed(*token)).collect();
+        Vec::with_capacity(position.program + inserted + program.len() + tail.len());
+    line.extend(argv[..position.program].iter().map(|token| Cow::Borrowed(*token)));
     line.extend(script.into_iter().flatten());
     line.extend(program);
     line.extend(tail);

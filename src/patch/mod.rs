@@ -138,8 +138,9 @@ fn place(
 
 /// The patch as JSON text.
 pub fn to_json(operations: &[Operation]) -> Scripted {
-    let size =
-        |operation: &Operation| operation.path.len() + operation.value.as_ref().map_or(0, Scripted::len) + 48;
+    let size = |operation: &Operation| {
+        operation.path.len() + operation.value.as_ref().map_or(0, Scripted::written) + 48
+    };
     let mut json = Scripted::with_capacity(operations.iter().map(size).sum());
     json.push("[");
     for (index, operation) in operations.iter().enumerate() {

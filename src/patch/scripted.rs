@@ -33,6 +33,11 @@ impl Scripted {
         self.text.len() + self.script.map_or(0, |_| QUOTED_SCRIPT.len())
     }
 
+    /// The length without the script.
+    pub(super) fn written(&self) -> usize {
+        self.text.len()
+    }
+
     /// What stands before the script, and what stands after it; `None` where there is no script.
     pub(crate) fn around_script(&self) -> (&str, Option<&str>) {
         match self.script {

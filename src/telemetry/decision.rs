@@ -95,7 +95,9 @@ impl<'a> Fields<'a> {
     }
 
     fn value(&mut self, text: &str) {
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/*".contains(&b));
+        let plain = text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':' | b'/' | b'*'));
         match (self.format, plain && text.len() <= LONGEST) {
             (Format::Text, true) => self.out.extend_from_slice(text.as_bytes()),
             (Format::Json, true) => {
