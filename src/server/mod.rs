@@ -13,6 +13,7 @@ mod accept;
 mod activity;
 mod admin;
 pub mod admission;
+mod at_once;
 pub mod body;
 pub mod limits;
 pub mod phase;
