@@ -202,7 +202,8 @@ mod tests {
     use serde::Deserialize;
     use serde_json::Value;
 
-    use super::read;
+    use super::{Readable, read};
+    use crate::json::check::Walk;
     use crate::json::{Kept, Unparsed};
     use crate::workload::view::{Annotations, Text, Volume, null_is_default};
 
@@ -284,17 +285,45 @@ mod tests {
         leaf.prop_recursive(3, 60, 7, move |inner| fields(prop_oneof![scalar(), inner].boxed()))
     }
 
+    /// The same by way of a walk, which checks the whole of the text.
+    fn checked<'a, T: Readable<'a>>(text: &'a str) -> Option<T> {
+        let (mut value, mut walk) = (T::default(), Walk::new(text));
+        value.read(&mut walk)?;
+        walk.is_done().then_some(value)
+    }
+
     proptest! {
         #[test]
         fn reads_what_the_json_library_reads(value in object(), pretty in any::<bool>()) {
             let text = if pretty { format!("{value:#}") } else { value.to_string() };
-            prop_assert_eq!(read::<Probe<'_>>(&text), serde_json::from_str(&text).ok(), "{}", text);
+            let wanted = serde_json::from_str(&text).ok();
+            prop_assert_eq!(read::<Probe<'_>>(&text), wanted, "{}", text);
+        }
+
+        #[test]
+        fn reads_the_same_while_it_checks(value in object()) {
+            let text = value.to_string();
+            prop_assert_eq!(checked::<Probe<'_>>(&text), serde_json::from_str(&text).ok(), "{}", text);
+        }
+
+        #[test]
+        fn takes_nothing_that_is_not_well_formed(value in object(), at in 0.0..1.0, with in "[-0e{}\\[\\]\",:\\\\u ]?") {
+            let mut text = value.to_string();
+            let mut at = (text.len() as f64 * at) as usize;
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            let end = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
+            text.replace_range(at..end, &with);
+            let read = checked::<Probe<'_>>(&text);
+            prop_assert!(read.is_none() || read == serde_json::from_str(&text).ok(), "{}", text);
         }
 
         #[test]
         fn never_panics(text in "[{}\\[\\]\"\\\\:, né0t]{0,40}") {
             let _ = read::<Probe<'_>>(&text);
             let _ = read::<Kept<'_, Vec<Kept<'_, Text<'_>>>>>(&text);
+            let _ = checked::<Probe<'_>>(&text);
         }
     }
 
