@@ -12,7 +12,7 @@ use crate::policy::{Mode, Policy, Settings};
 use crate::rules::{self, Subject, psg110_shared_sqlite as shared_sqlite};
 use crate::secret;
 use crate::workload::annotations::Own;
-use crate::workload::discover::{Located, SPEC_TEMPLATE, classify, locate};
+use crate::workload::discover::{Located, classify, locate};
 use crate::workload::{Workload, same_json};
 
 /// Which endpoint asks.
@@ -75,8 +75,9 @@ pub fn decide(door: Door, request: &Request<'_>, policy: &Policy) -> Result<Deci
         return Ok(Decision::default());
     }
     let kind = || request.kind.kind.0.clone();
-    let template = request.template.as_ref().filter(|_| located.found.template == SPEC_TEMPLATE);
-    let Some(workload) = located.take(kind(), template)? else { return Ok(Decision::default()) };
+    let Some(workload) = located.take(kind(), request.template.as_ref())? else {
+        return Ok(Decision::default());
+    };
     let before = before.and_then(|located| located.read(kind()).ok().flatten());
     match &before {
         Some(before) if unchanged => Ok(scale(&workload, before, settings)),

@@ -59,6 +59,17 @@ fn thousands_of_unknown_options_in_a_url() {
 }
 
 #[test]
+fn a_million_members_of_a_request() {
+    let body = String::from_utf8(review(&deployment(&json!({}), &json!([])), None)).expect("UTF-8");
+    let members: String = (0..1_000_000).map(|number| format!("\"m{number:07}\":\"prefect\",")).collect();
+    let body = body.replacen("\"userInfo\":", &format!("{members}\"userInfo\":"), 1);
+    let begin = Instant::now();
+    let answer = prefect_guard::admission::answer(Door::Mutate, body.as_bytes(), &Policy::default());
+    assert_eq!(answer.status, 200);
+    assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
+}
+
+#[test]
 fn thousands_of_repeated_options_in_a_url() {
     let values = vec!["timeout=soon"; 15_000].join("&");
     judged(&deployment(&json!({}), &json!([server("s", &format!("sqlite+aiosqlite:////d/p.db?{values}"))])));

@@ -76,6 +76,49 @@ fn the_first_of_two_keys_never_counts() {
 }
 
 #[test]
+fn doubled_keys_are_read_alike_however_the_review_is_written() {
+    let reset = server(r#""command":["prefect","server","database","reset","-y"]"#);
+    let fits = r#"{"spec":{"containers":[]}}"#;
+    let spec = "\"spec\":{\"replicas\":2";
+    let object = |with: &str| reset.replacen(spec, &format!("{with},{spec}"), 1);
+    let template = |with: &str| reset.replacen(spec, &format!("\"spec\":{{{with},\"replicas\":2"), 1);
+    let last = |with: &str| reset.replacen("}},\"oldObject\"", &format!("}},{with}}},\"oldObject\""), 1);
+    let mut bodies = vec![reset.replacen("\"uid\"", "\"u\\u0069d\"", 1)];
+    for odd in
+        ["null", "1", "[]", "{}", fits, r#"{"spec":1}"#, r#"{"spec":{"containers":[{"name":"\ud800"}]}}"#]
+    {
+        bodies.push(template(&format!("\"template\":{odd}")));
+        bodies.push(template(&format!("\"templ\\u0061te\":{odd}")));
+        bodies.push(object(&format!("\"spec\":{odd}")));
+        bodies.push(object(&format!("\"spec\":{{\"template\":{odd}}}")));
+        bodies.push(last(&format!("\"template\":{odd}")));
+        bodies.push(last(&format!("\"template\":{fits},\"template\":{odd}")));
+        bodies.push(last(&format!("\"template\":{odd},\"x\":\"\t\"")));
+    }
+    for body in bodies {
+        assert_ne!(body, reset, "the object has the shape this test doubles");
+        for door in [Door::Mutate, Door::Validate] {
+            // The API server writes no white space, so what has some is read by serde_json.
+            let [quick, slow] = [body.clone(), format!(" {body}")]
+                .map(|body| answer(door, body.as_bytes(), &Policy::default()));
+            assert_eq!(quick.status, slow.status, "{body}");
+            let same = quick.status == 400 || quick.body == slow.body;
+            assert!(same, "{body}\n{}\n{}", quick.body.escape_ascii(), slow.body.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_key_that_means_no_text_hides_nothing_behind_it() {
+    let reset = server(r#""command":["prefect","server","database","reset","-y"]"#);
+    for (before, place) in [("\"object\":{", "the object"), ("\"spec\":{\"replicas\"", "its spec")] {
+        assert!(reset.contains(before), "{place}");
+        let odd = before.replacen('{', "{\"\\ud800\":1,", 1);
+        denied_or_refused(&reset.replacen(before, &odd, 1));
+    }
+}
+
+#[test]
 fn the_last_of_two_annotations_counts_and_so_does_the_last_exemption() {
     let text = server(r#""command":["prefect","server","database","reset","-y"]"#);
     let with = |annotations: &str| {

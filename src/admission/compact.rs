@@ -6,7 +6,7 @@
 
 use super::request::{Raw, Request};
 use crate::json::check::Walk;
-use crate::json::{self, Readable, Source};
+use crate::json::{self, Kept, Readable, Source};
 use crate::workload::PodTemplate;
 use crate::workload::discover::{SPEC_TEMPLATE, classify};
 use crate::workload::outline::{Outline, Part};
@@ -14,18 +14,21 @@ use crate::workload::outline::{Outline, Part};
 /// How the API server begins every review.
 pub(super) const START: &str = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"#;
 
+/// How many members of a request are told apart: the API server writes up to fifteen.
+const MEMBERS: usize = 32;
+
 /// The request of a review; `None` when it is not written as the API server writes it.
 pub(super) fn request(body: &str) -> Option<Request<'_>> {
-    let text = body.trim_ascii_end().strip_prefix(START)?.strip_suffix('}')?;
+    let text = body.trim_end_matches([' ', '\t', '\n', '\r']).strip_prefix(START)?.strip_suffix('}')?;
     let mut walk = Walk::new(text);
     let mut request = Request::default();
     let mut seen = Vec::with_capacity(16);
     walk.object(|key, walk| {
-        if seen.contains(&key) {
+        if seen.len() == MEMBERS || seen.contains(&key) {
             return None;
         }
         match &*key {
-            "object" => (request.object, request.template) = object(walk, is_read(&request))?,
+            "object" => (request.object, request.template) = object(walk, reads_template(&request))?,
             "oldObject" => request.old_object = object(walk, false)?.0,
             member => take(&mut request, member, walk.value()?)?,
         }
@@ -35,8 +38,9 @@ pub(super) fn request(body: &str) -> Option<Request<'_>> {
     (walk.is_done() && seen.iter().any(|key| key == "uid")).then_some(request)
 }
 
-/// Whether the pod template of the object will be read in any case: of an update only what has changed is.
-fn is_read(request: &Request<'_>) -> bool {
+/// Whether the pod template of the object will be read, whatever the object says: of an update only what has changed
+/// is. (Nobody creates what is being deleted.)
+fn reads_template(request: &Request<'_>) -> bool {
     &*request.operation == "CREATE"
         && classify(&request.kind, &[]).is_some_and(|found| found.template == SPEC_TEMPLATE)
 }
@@ -76,7 +80,10 @@ fn take<'a>(request: &mut Request<'a>, key: &str, value: &'a str) -> Option<()> 
 
 /// Steps over the object of a review and notes what lies around its pod template; nothing for `null`. If asked for,
 /// the template is read on the way.
-fn object<'a>(walk: &mut Walk<'a>, read: bool) -> Option<(Option<Raw<'a>>, Option<PodTemplate<'a>>)> {
+fn object<'a>(
+    walk: &mut Walk<'a>,
+    read: bool,
+) -> Option<(Option<Raw<'a>>, Option<Kept<'a, PodTemplate<'a>>>)> {
     let start = walk.start()?;
     let mut outline = Some(Outline::default());
     let mut template = None;
@@ -158,6 +165,7 @@ mod tests {
         assert_eq!((&*template.spec.containers[0].name, read.object.is_some()), ("ab", true));
         let container = r#"{"name":"a\u0062","ports":[1]}"#;
         assert_eq!(template.spec.containers[0].text(), container);
+        assert_eq!(template.text(), format!(r#"{{"spec":{{"containers":[{container}]}}}}"#));
         let updated = body.replace("CREATE", "UPDATE");
         assert!(request(&updated).is_some_and(|read| read.template.is_none() && read.object.is_some()));
     }

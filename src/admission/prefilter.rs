@@ -18,7 +18,8 @@ const HEAD: usize = 2 << 10;
 /// The head of a review that names Prefect nowhere, with no object; `None` when it may, or when it is not written as
 /// the API server writes it.
 pub fn unrelated(body: &[u8]) -> Option<Request<'_>> {
-    let body = body.trim_ascii_end();
+    let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let body = &body[..body.iter().rposition(|byte| !white(byte))? + 1];
     if !body.starts_with(START.as_bytes()) || !body.ends_with(b"}}") || names_prefect(body) {
         return None;
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::json::{self, Readable, readable};
+use crate::json::{self, Kept, Readable, readable};
 use crate::workload::PodTemplate;
 use crate::workload::outline::Outline;
 use crate::workload::view::{Text, null_is_default, show_only};
@@ -42,9 +42,10 @@ pub struct Request<'a> {
     /// The object as it is stored; absent for CREATE.
     #[serde(borrow)]
     pub old_object: Option<Raw<'a>>,
-    /// The object's pod template (`spec.template`), where it was read while the review was checked.
+    /// The object's pod template (`spec.template`), where it was read while the review was checked. Its text is a part
+    /// of the object's.
     #[serde(skip)]
-    pub(crate) template: Option<PodTemplate<'a>>,
+    pub(crate) template: Option<Kept<'a, PodTemplate<'a>>>,
 }
 
 /// One JSON value as text, byte for byte. Well-formed; its content may be secret, so it is not for printing.

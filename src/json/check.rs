@@ -1,4 +1,6 @@
-//! Steps through compact JSON and checks it against the grammar of RFC 8259, to its last byte, keeping nothing.
+//! Steps through compact JSON and checks it against the grammar of RFC 8259, to its last byte. Views can be read on the
+//! same way. What a walk has given counts only once [`Walk::is_done`] was asked: strings are known by their ends alone
+//! until then.
 //!
 //! Compact: no white space between values, as the API server writes it. Anything else is refused, as is what is nested
 //! very deeply; both are left to serde_json, which also tells what is wrong. A test holds the two to each other.
@@ -9,7 +11,7 @@ use super::cursor::meant;
 use super::marks::Marks;
 use super::reader::Source;
 
-/// A place in text of which everything before it has been checked.
+/// A place in text of which everything before it has been checked, but for what [`Walk::is_sound`] tells.
 #[derive(Clone)]
 pub(crate) struct Walk<'a> {
     text: &'a str,

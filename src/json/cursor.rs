@@ -70,7 +70,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Hands each member of the object that comes next to `visit`: its key, with the cursor at its value. What
-    /// `visit` leaves unread is stepped over. `None` when no object comes; `null` has no members.
+    /// `visit` leaves unread is stepped over. `None` when no object comes; `null` has no members. A key whose escapes
+    /// mean no text is read as Go's decoder does, which is no key that anybody asks for.
     pub(crate) fn members<E>(
         &mut self,
         mut visit: impl FnMut(&str, &mut Self) -> Result<(), E>,
@@ -79,7 +80,7 @@ impl<'a> Cursor<'a> {
             return Some(Ok(()));
         }
         while !self.leave() {
-            let Some(key) = self.text() else { break };
+            let key = self.text().unwrap_or(Cow::Borrowed("\u{fffd}"));
             let value = self.at;
             if let Err(error) = visit(&key, self) {
                 return Some(Err(error));

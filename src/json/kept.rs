@@ -9,7 +9,7 @@ use super::reader::{Readable, Source};
 
 /// A value, and how it is written: what is copied into a patch is copied byte for byte.
 ///
-/// Only [`super::read`] knows the text; read by serde there is none.
+/// Read by serde there is no text.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Kept<'a, T> {
     value: T,

@@ -38,7 +38,7 @@ pub(crate) trait Source<'a> {
     /// The text from `start` up to here.
     fn since(&self, start: usize) -> Option<&'a str>;
 
-    /// Steps over a `null`, where one comes next.
+    /// Steps over a `null`, where one comes next. (Of well-formed JSON nothing else begins with its letter.)
     #[inline]
     fn null(&mut self) -> bool {
         self.first() == Some(b'n') && self.value() == Some("null")

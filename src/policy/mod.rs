@@ -152,7 +152,9 @@ impl Settings {
     /// What the policy file says of a rule, if anything.
     pub fn set(&self, rule: &Rule) -> Option<Set> {
         // Every rule there is stands in the register: the place in memory tells as much as the id does.
-        let position = REGISTER.iter().position(|entry| std::ptr::eq(entry.rule, rule))?;
+        let position = REGISTER.iter().position(|entry| std::ptr::eq(entry.rule, rule));
+        debug_assert!(position.is_some(), "{rule:?} is not registered");
+        let position = position?;
         self.levels.get(position).copied().flatten()
     }
 

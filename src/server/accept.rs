@@ -19,6 +19,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::unconstrained;
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Busy, IDLE, Watched};
@@ -219,7 +220,8 @@ impl<H: Handler> Shared<H> {
         self.drive(Box::pin(self.http2.serve_connection(io, service)), activity)
     }
 
-    /// Runs a connection to its end: its own, a limit, or the server's.
+    /// Runs a connection to its end: its own, a limit, or the server's. The latter two are not tokio's to put off: a
+    /// connection that always has something to do uses up what one turn of a task may do.
     async fn drive<C: GracefulConnection>(
         &self,
         mut connection: Pin<Box<C>>,
@@ -233,7 +235,7 @@ impl<H: Handler> Shared<H> {
                 biased;
                 // A client that broke off or spoke nonsense was told what there is to tell.
                 _ = connection.as_mut() => return Ok(()),
-                () = look.as_mut() => match activity.check(&self.limits) {
+                () = unconstrained(look.as_mut()) => match activity.check(&self.limits) {
                     Ok(next) => look.as_mut().reset(tokio::time::Instant::now() + next),
                     Err(IDLE) if !told => {
                         told = true;
@@ -242,7 +244,7 @@ impl<H: Handler> Shared<H> {
                     }
                     Err(reason) => return Err(reason),
                 },
-                () = closing.as_mut(), if !told => {
+                () = unconstrained(closing.as_mut()), if !told => {
                     told = true;
                     connection.as_mut().graceful_shutdown();
                 }

@@ -2,7 +2,8 @@
 //!
 //! hyper makes a task of each request. With many connections all their bodies are then read before the first is judged,
 //! and none of them is in the processor's cache any more. Most bodies have arrived with the head: those are judged at
-//! once, with no task and no wake-up, as under HTTP/1.1.
+//! once, with no task and no wake-up, as under HTTP/1.1. And as there, a panic beyond the engine's, which is caught, would
+//! end the connection.
 
 use std::future::Future;
 use std::task::{Context, Waker};

@@ -11,7 +11,7 @@ use super::outline::Outline;
 use super::view::{Text, null_is_default};
 use super::{Class, PodTemplate, Rollout, Template, Workload};
 use crate::admission::request::{GroupVersionKind, Raw, Unreadable, read};
-use crate::json::{self, Readable, Unparsed, cursor, readable};
+use crate::json::{self, Kept, Readable, Unparsed, cursor, readable};
 use crate::policy::KindSetting;
 
 /// What we do with a kind, and where its template is.
@@ -134,14 +134,14 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         self.take(kind, None)
     }
 
-    /// The same, where the template was read already if it is given.
+    /// The same, of what was read already where that was this very template.
     pub(crate) fn take(
         self,
         kind: Cow<'a, str>,
-        template: Option<&'a PodTemplate<'a>>,
+        read_already: Option<&'a Kept<'a, PodTemplate<'a>>>,
     ) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
-        let template = match template {
+        let template = match read_already.filter(|template| std::ptr::eq(template.text(), text)) {
             Some(template) => Template::OfRequest(template),
             None => Template::Own(read(text).map_err(|error| within(self.found.template, error))?),
         };

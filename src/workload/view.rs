@@ -80,7 +80,7 @@ pub struct PodTemplate<'a> {
 /// Metadata of a pod template.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct TemplateMeta<'a> {
-    /// Annotations with a `/` in their key, in the order written.
+    /// Annotations, in the order written.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub annotations: Annotations<'a>,
     /// Labels (meshes are switched on by label too).
