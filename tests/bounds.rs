@@ -59,6 +59,23 @@ fn thousands_of_unknown_options_in_a_url() {
 }
 
 #[test]
+fn a_million_containers_of_two_bytes() {
+    // Read, each would take 500 bytes.
+    let object = deployment(&json!({}), &json!([server("s", "postgresql://u@db/d")])).to_string();
+    let object =
+        object.replacen("\"containers\":[", &format!("\"containers\":[{}", "{},".repeat(1_000_000)), 1);
+    let body = String::from_utf8(review(&deployment(&json!({}), &json!([])), None)).expect("UTF-8");
+    let (head, tail) = body.split_once("\"object\":").expect("an object");
+    let tail = &tail[tail.find(",\"oldObject\"").expect("what is behind it")..];
+    let body = format!("{head}\"object\":{object}{tail}");
+    let answer = prefect_guard::admission::answer(Door::Validate, body.as_bytes(), &Policy::default());
+    let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(answer["response"]["allowed"], false);
+    let message = "cannot read the object: `spec.template` holds more objects than are read (100000)";
+    assert_eq!(answer["response"]["status"]["message"], message);
+}
+
+#[test]
 fn a_million_members_of_a_request() {
     let body = String::from_utf8(review(&deployment(&json!({}), &json!([])), None)).expect("UTF-8");
     let members: String = (0..1_000_000).map(|number| format!("\"m{number:07}\":\"prefect\",")).collect();

@@ -4,7 +4,7 @@
 //! but only to find where values end, except in the pod template of what is created: that is read on the same way.
 //! Whatever is written differently is left to serde, which also tells what is wrong.
 
-use super::request::{Raw, Request};
+use super::request::{Raw, Request, has_too_many_objects};
 use crate::json::check::Walk;
 use crate::json::{self, Kept, Readable, Source};
 use crate::workload::PodTemplate;
@@ -28,7 +28,10 @@ pub(super) fn request(body: &str) -> Option<Request<'_>> {
             return None;
         }
         match &*key {
-            "object" => (request.object, request.template) = object(walk, reads_template(&request))?,
+            "object" => {
+                let reads = reads_template(&request) && !has_too_many_objects(text);
+                (request.object, request.template) = object(walk, reads)?;
+            }
             "oldObject" => request.old_object = object(walk, false)?.0,
             member => take(&mut request, member, walk.value()?)?,
         }

@@ -164,8 +164,21 @@ pub fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Unreadab
     serde_json::from_str(json).map_err(|_| why::<T>(json, "is followed by something that is no JSON"))
 }
 
+/// How many objects a part of a review may hold. As text an object may be two bytes, as a container that was read it is
+/// 500; the 1.5 MiB that etcd takes hold some 20 000 as people write them.
+const MOST_OBJECTS: usize = 100_000;
+
+/// Whether a text holds more objects than are read.
+pub(crate) fn has_too_many_objects(text: &str) -> bool {
+    text.len() > MOST_OBJECTS && memchr::memchr_iter(b'{', text.as_bytes()).count() > MOST_OBJECTS
+}
+
 /// Reads a part of a text that is known to be well-formed into a view.
 pub(crate) fn read<'a, T: Readable<'a> + serde::Deserialize<'a>>(part: &'a str) -> Result<T, Unreadable> {
+    if has_too_many_objects(part) {
+        let problem = format!("holds more objects than are read ({MOST_OBJECTS})");
+        return Err(Unreadable { path: ".".to_owned(), problem });
+    }
     // What serde_json would take is a view written as the list of its values: the API server knows no such thing.
     json::read(part).ok_or_else(|| why::<T>(part, "should be an object"))
 }
