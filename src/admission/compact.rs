@@ -152,6 +152,7 @@ mod tests {
             assert!(request(&other).is_none(), "{other}");
         }
     }
+
     /// A review that creates a Deployment with this template.
     fn created(template: &str) -> String {
         let kind = r#"{"group":"apps","version":"v1","kind":"Deployment"}"#;
