@@ -147,6 +147,7 @@ mod tests {
             good.replace("\"operation\"", "\"uid\":\"v\",\"operation\""),
             good.replace("\"uid\":\"u\"", "\"uid\":1"),
             format!("{good}}}"),
+            format!("{good}\u{c}"),
             format!(" {good}"),
         ] {
             assert!(request(&other).is_none(), "{other}");

@@ -75,5 +75,8 @@ mod tests {
         assert!(unrelated(&body.as_bytes()[..body.len() - 1]).is_none());
         assert!(unrelated(body.replace("\"uid\":\"u-1\",", "").as_bytes()).is_none());
         assert!(unrelated(format!(" {body}").as_bytes()).is_none());
+        // JSON knows no form feed between values.
+        assert!(unrelated(format!("{body}\n").as_bytes()).is_some());
+        assert!(unrelated(format!("{body}\u{c}").as_bytes()).is_none());
     }
 }
