@@ -8,12 +8,14 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use prefect_guard::admission::{Request, answer, decode, prefilter, respond};
-use prefect_guard::decision::{Door, decide};
-use prefect_guard::patch;
+use prefect_guard::answer::{answer, respond};
+use prefect_guard::decision::{Endpoint, decide};
+use prefect_guard::migration;
 use prefect_guard::policy::Policy;
 use prefect_guard::prefect::url::{SQLALCHEMY, Url};
-use prefect_guard::workload::command;
+use prefect_guard::review::Request;
+use prefect_guard::review::{self, prefilter};
+use prefect_guard::shell::command;
 use support::{CHART, SIZES, Whose, image_bump, mutated, review};
 
 /// Bytes in to bytes out, by size and by whose object it is.
@@ -27,7 +29,7 @@ fn whole(c: &mut Criterion) {
             let body = review(whose, size);
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_with_input(BenchmarkId::from_parameter(size.name), &body, |b, body| {
-                b.iter(|| answer(Door::Mutate, black_box(body), &policy));
+                b.iter(|| answer(Endpoint::Mutate, black_box(body), &policy));
             });
         }
         group.finish();
@@ -38,7 +40,7 @@ fn whole(c: &mut Criterion) {
         ("new image", image_bump(Whose::Server, CHART)),
         ("missing migration", review(Whose::Server, CHART)),
     ] {
-        group.bench_function(name, |b| b.iter(|| answer(Door::Validate, black_box(&body), &policy)));
+        group.bench_function(name, |b| b.iter(|| answer(Endpoint::Validate, black_box(&body), &policy)));
     }
     group.finish();
 }
@@ -48,25 +50,25 @@ fn stages(c: &mut Criterion) {
     let policy = Policy::default();
     let body = review(Whose::Server, CHART);
     let unrelated = review(Whose::Unrelated, CHART);
-    let request = || match decode::decode(&body) {
-        Ok(decode::Incoming::Review(request)) => request,
+    let request = || match review::decode(&body) {
+        Ok(review::Incoming::Review(request)) => request,
         _ => unreachable!("a review of a Prefect server"),
     };
-    let decision = decide(Door::Mutate, &request(), &policy).expect("a readable object");
-    let refused = decide(Door::Validate, &request(), &policy).expect("a readable object");
+    let decision = decide(Endpoint::Mutate, &request(), &policy).expect("a readable object");
+    let refused = decide(Endpoint::Validate, &request(), &policy).expect("a readable object");
     let mut group = c.benchmark_group("stage");
     group.bench_function("prefilter, unrelated", |b| b.iter(|| prefilter::unrelated(black_box(&unrelated))));
-    group.bench_function("decode", |b| b.iter(|| decode::decode(black_box(&body)).is_ok()));
+    group.bench_function("decode", |b| b.iter(|| review::decode(black_box(&body)).is_ok()));
     group.bench_function("decide", |b| {
         let request = request();
-        b.iter(|| decide(Door::Mutate, black_box(&request), &policy));
+        b.iter(|| decide(Endpoint::Mutate, black_box(&request), &policy));
     });
-    group.bench_function("render patch", |b| b.iter(|| patch::to_json(black_box(&decision.operations))));
+    group.bench_function("render patch", |b| b.iter(|| migration::to_json(black_box(&decision.operations))));
     group.bench_function("respond, patch", |b| {
-        b.iter(|| respond::respond(Door::Mutate, "uid", black_box(&decision)));
+        b.iter(|| respond::respond(Endpoint::Mutate, "uid", black_box(&decision)));
     });
     group.bench_function("respond, refusal", |b| {
-        b.iter(|| respond::respond(Door::Validate, "uid", black_box(&refused)));
+        b.iter(|| respond::respond(Endpoint::Validate, "uid", black_box(&refused)));
     });
     group.bench_function("manifest to request", |b| {
         let object = request().object.expect("an object").get();

@@ -1,7 +1,7 @@
 //! prefect-guard: a Kubernetes admission webhook that keeps Prefect servers from ever coming up against a
 //! database that was never migrated.
 //!
-//! One engine, five doors (`serve`, `check`, `inject`, `audit`, `demo`):
+//! One engine, five endpoints (`serve`, `check`, `inject`, `audit`, `demo`):
 //!
 //! ```text
 //! bytes → admission::decode → workload::discover → rules → patch → decision → admission::respond → bytes
@@ -10,38 +10,44 @@
 //! Arrows between modules point one way:
 //! `cli, server, cluster → admission → decision → rules, patch → workload, prefect → finding`.
 //! Nothing below `server` knows HTTP, TLS, async, the clock, files or the process environment;
-//! `tests/structure.rs` reads the sources to keep it so.
+//! `tests/it/structure.rs` reads the sources to keep it so.
 #![forbid(unsafe_code)]
 // Output goes through the writers that commands are given; tests and benches may print.
 #![warn(unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
 
 // The pure part: what `clippy.toml` disallows (files, network, clock, environment, unordered maps) is an error.
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod admission;
+pub mod answer;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod decision;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod finding;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod json;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod patch;
+pub mod kubernetes;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod migration;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod policy;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod prefect;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod review;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod rule;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod rules;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod secret;
+pub mod shell;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod workload;
+pub mod subject;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod text;
 
 // The shell around it.
 pub mod cli;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod manifest;
-pub mod server;
+pub mod serve;
 pub mod telemetry;
 pub mod tls;

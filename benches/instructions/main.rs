@@ -13,8 +13,8 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use prefect_guard::admission::answer;
-use prefect_guard::decision::Door;
+use prefect_guard::answer::answer;
+use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
 use support::{CHART, HUGE, LARGE, SIZES, SMALL, Whose, image_bump, mutated, review};
 
@@ -27,15 +27,15 @@ const TOLERANCE: f64 = 0.10;
 /// One decision that is measured.
 struct Case {
     name: String,
-    door: Door,
+    endpoint: Endpoint,
     body: fn() -> Vec<u8>,
     /// Runs beyond the first few that the count is taken over; fewer for large objects.
     rounds: u64,
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, door, rounds, body| Case { name: name.to_owned(), door, body, rounds };
-    use Door::{Mutate, Validate};
+    let case = |name: &str, endpoint, rounds, body| Case { name: name.to_owned(), endpoint, body, rounds };
+    use Endpoint::{Mutate, Validate};
     use Whose::{Server, Unrelated, Worker};
     vec![
         case("mutate, server, 4 KB", Mutate, 20, || review(Server, SMALL)),
@@ -73,7 +73,7 @@ fn run(name: &str, rounds: &str) -> ExitCode {
     let body = (case.body)();
     let policy = Policy::default();
     for _ in 0..rounds.parse().expect("a number of rounds") {
-        black_box(answer(case.door, black_box(&body), &policy));
+        black_box(answer(case.endpoint, black_box(&body), &policy));
     }
     ExitCode::SUCCESS
 }
@@ -82,7 +82,7 @@ fn run(name: &str, rounds: &str) -> ExitCode {
 fn sizes() -> ExitCode {
     for case in cases() {
         let body = (case.body)();
-        let answer = answer(case.door, &body, &Policy::default());
+        let answer = answer(case.endpoint, &body, &Policy::default());
         println!(
             "{:<40} {:>9} bytes in {:>7} out, {:?}",
             case.name,

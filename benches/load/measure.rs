@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-use prefect_guard::admission::answer;
-use prefect_guard::decision::Door;
+use prefect_guard::answer::answer;
+use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
 
 use crate::process::{Identity, Server};
@@ -37,31 +37,36 @@ pub struct Decided {
 pub fn decisions() -> anyhow::Result<Vec<Decided>> {
     let created = |whose, size: Size| review(whose, size);
     let cases = [
-        ("patched: server, 4 KB", Door::Mutate, created(Whose::Server, SMALL), None),
-        ("patched: server as the chart renders it", Door::Mutate, created(Whose::Server, CHART), Some(25.0)),
-        ("patched: server among 18 containers", Door::Mutate, created(Whose::Server, LARGE), None),
-        ("patched: server, 1 MB", Door::Mutate, created(Whose::Server, HUGE), None),
-        ("nothing to do: applied again", Door::Mutate, mutated(&created(Whose::Server, CHART)), None),
-        ("patched: new image, with the old object", Door::Mutate, image_bump(Whose::Server, CHART), None),
+        ("patched: server, 4 KB", Endpoint::Mutate, created(Whose::Server, SMALL), None),
+        (
+            "patched: server as the chart renders it",
+            Endpoint::Mutate,
+            created(Whose::Server, CHART),
+            Some(25.0),
+        ),
+        ("patched: server among 18 containers", Endpoint::Mutate, created(Whose::Server, LARGE), None),
+        ("patched: server, 1 MB", Endpoint::Mutate, created(Whose::Server, HUGE), None),
+        ("nothing to do: applied again", Endpoint::Mutate, mutated(&created(Whose::Server, CHART)), None),
+        ("patched: new image, with the old object", Endpoint::Mutate, image_bump(Whose::Server, CHART), None),
         (
             "validated: server with its migration",
-            Door::Validate,
+            Endpoint::Validate,
             mutated(&created(Whose::Server, CHART)),
             None,
         ),
-        ("names Prefect, is no server (worker)", Door::Mutate, created(Whose::Worker, CHART), None),
-        ("unrelated", Door::Mutate, created(Whose::Unrelated, CHART), Some(5.0)),
-        ("unrelated, 1 MB", Door::Mutate, created(Whose::Unrelated, HUGE), None),
+        ("names Prefect, is no server (worker)", Endpoint::Mutate, created(Whose::Worker, CHART), None),
+        ("unrelated", Endpoint::Mutate, created(Whose::Unrelated, CHART), Some(5.0)),
+        ("unrelated, 1 MB", Endpoint::Mutate, created(Whose::Unrelated, HUGE), None),
     ];
     let policy = Policy::default();
     let mut blocks = vec![Vec::with_capacity(BLOCKS); cases.len()];
     for _ in 0..BLOCKS {
-        for ((_, door, body, _), blocks) in cases.iter().zip(&mut blocks) {
+        for ((_, endpoint, body, _), blocks) in cases.iter().zip(&mut blocks) {
             // About a millisecond and a half each: short beside a time slice, long beside reading the clock.
             let rounds = (1_000_000 / body.len()).clamp(2, 100);
             let start = thread_cpu()?;
             for _ in 0..rounds {
-                black_box(answer(*door, black_box(body), &policy));
+                black_box(answer(*endpoint, black_box(body), &policy));
             }
             blocks.push((thread_cpu()? - start).as_secs_f64() * 1e6 / rounds as f64);
         }
@@ -106,7 +111,7 @@ pub fn loads(binary: &Path) -> anyhow::Result<Vec<Loaded>> {
     let identity = Identity::make()?;
     let (guard, _) = Server::guard(binary, &identity)?;
     // What the floor gives back is what prefect-guard answers to the same body.
-    let answer_to = |whose| answer(Door::Mutate, &review(whose, CHART), &Policy::default()).body;
+    let answer_to = |whose| answer(Endpoint::Mutate, &review(whose, CHART), &Policy::default()).body;
     let patch = identity.file("patch", &answer_to(Whose::Server))?;
     let allow = identity.file("allow", &answer_to(Whose::Unrelated))?;
     let floor = Server::floor(&identity, &patch, &allow)?;

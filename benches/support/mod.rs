@@ -2,10 +2,10 @@
 //! the last applied configuration in place. Their shape is that of the official chart's server Deployment.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
-use prefect_guard::admission::Request;
-use prefect_guard::decision::{Door, decide};
-use prefect_guard::patch;
+use prefect_guard::decision::{Endpoint, decide};
+use prefect_guard::migration;
 use prefect_guard::policy::Policy;
+use prefect_guard::review::Request;
 use serde_json::{Map, Value, json};
 
 /// Whose object a review carries.
@@ -74,8 +74,8 @@ fn mutate(review: &[u8]) -> Value {
     let mut object = review["request"]["object"].take();
     let text = object.to_string();
     let request = Request::of_manifest(&text).expect("a review's object is a manifest");
-    let decision = decide(Door::Mutate, &request, &Policy::default()).expect("the object is readable");
-    patch::apply(&mut object, &decision.operations).expect("the patch fits");
+    let decision = decide(Endpoint::Mutate, &request, &Policy::default()).expect("the object is readable");
+    migration::apply(&mut object, &decision.operations).expect("the patch fits");
     object
 }
 

@@ -1,13 +1,14 @@
-//! What must hold for any input. The fuzz targets call these functions, and so does `tests/regressions.rs`, with the
+//! What must hold for any input. The fuzz targets call these functions, and so does `tests/it/regressions.rs`, with the
 //! seeds and with every input that once broke something.
 
 use base64::Engine as _;
-use prefect_guard::admission::{Request, answer};
-use prefect_guard::decision::{Door, decide as decide_request};
-use prefect_guard::finding::MESSAGE_LIMIT;
+use prefect_guard::answer::answer;
+use prefect_guard::decision::{Endpoint, decide as decide_request};
 use prefect_guard::manifest::{self, edit, emit};
 use prefect_guard::policy::Policy;
-use prefect_guard::workload::command;
+use prefect_guard::review::Request;
+use prefect_guard::rule::MESSAGE_LIMIT;
+use prefect_guard::shell::command;
 use serde_json::{Value, json};
 
 const OURS: &str = "prefect-guard-migrate";
@@ -17,8 +18,8 @@ const CANARY: &str = "zq7canary";
 
 /// Any bytes as the body of a POST: an answer, well-formed, with the uid that came in.
 pub fn decode(bytes: &[u8]) {
-    for door in [Door::Mutate, Door::Validate] {
-        let answer = answer(door, bytes, &Policy::default());
+    for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+        let answer = answer(endpoint, bytes, &Policy::default());
         let json: Value = serde_json::from_slice(&answer.body).expect("the answer is JSON");
         let response = &json["response"];
         match answer.status {
@@ -26,7 +27,7 @@ pub fn decode(bytes: &[u8]) {
             200 => {
                 assert!(response["uid"].as_str().is_some_and(|uid| !uid.is_empty()));
                 assert!(response["allowed"].is_boolean());
-                assert!(door == Door::Validate || response["allowed"] == true, "mutate never denies");
+                assert!(endpoint == Endpoint::Validate || response["allowed"] == true, "mutate never denies");
                 assert_eq!(response.get("patch").is_some(), response.get("patchType").is_some());
             }
             other => panic!("status {other}"),
@@ -87,7 +88,7 @@ fn review(object: &Value) -> Vec<u8> {
 }
 
 fn mutate(object: &Value) -> (Value, usize) {
-    let answer = answer(Door::Mutate, &review(object), &Policy::default());
+    let answer = answer(Endpoint::Mutate, &review(object), &Policy::default());
     let json: Value = serde_json::from_slice(&answer.body).expect("the answer is JSON");
     let Some(text) = json["response"]["patch"].as_str() else { return (object.clone(), 0) };
     let patch = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
@@ -122,13 +123,13 @@ fn judge(object: &Value) {
     assert_eq!(more, 0, "mutating again changes more");
     for (stage, object) in [("before", object), ("after", &once)] {
         let body = review(object);
-        let answer = answer(Door::Validate, &body, &Policy::default());
+        let answer = answer(Endpoint::Validate, &body, &Policy::default());
         let text = String::from_utf8(answer.body).expect("UTF-8");
         assert!(!text.contains(CANARY), "a value of a variable came out: {text}");
         assert!(!format!("{:?}", answer.record).contains(CANARY));
         let text = with_kind(object).to_string();
         let Ok(request) = Request::of_manifest(&text) else { continue };
-        let Ok(decision) = decide_request(Door::Validate, &request, &Policy::default()) else { continue };
+        let Ok(decision) = decide_request(Endpoint::Validate, &request, &Policy::default()) else { continue };
         assert!(!format!("{request:?} {decision:?}").contains(CANARY));
         for finding in decision.findings {
             let message = finding.message();
@@ -187,7 +188,7 @@ pub fn policy(bytes: &[u8]) {
     match Policy::from_yaml(text) {
         Ok(policy) => {
             let object = deployment(&json!({"name": "api", "command": ["prefect", "server", "start"]}));
-            answer(Door::Validate, &review(&object), &policy);
+            answer(Endpoint::Validate, &review(&object), &policy);
         }
         Err(error) => {
             let error = error.to_string();
@@ -213,8 +214,8 @@ pub fn manifest(bytes: &[u8]) {
         for object in document.objects() {
             let text = object.node.to_json().to_string();
             let Ok(request) = Request::of_manifest(&text) else { continue };
-            for door in [Door::Mutate, Door::Validate] {
-                let _ = decide_request(door, &request, &Policy::default());
+            for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+                let _ = decide_request(endpoint, &request, &Policy::default());
             }
             let change = edit::Change::Add(format!("{}/metadata", object.pointer), json!({"name": "x"}));
             edit::apply(&text, &[change]);

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::report::{About, Found, Source};
-use crate::admission::Request;
-use crate::finding::{Finding, Level, Rule, Severity};
+use crate::kubernetes::annotations::Own;
+use crate::kubernetes::object::{classify, locate};
 use crate::policy::{Mode, Policy};
+use crate::review::Request;
+use crate::rule::{Finding, Level, Rule, Severity};
 use crate::rules::{
     Subject, psg116_service_link_collision as collision, psg303_migration_job_image_drift as image_drift,
 };
-use crate::workload::annotations::Own;
-use crate::workload::discover::{classify, locate};
 
 /// Collects what the rules need of each object, and asks them at the end.
 pub(super) struct Across<'p> {

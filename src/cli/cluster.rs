@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::finding::printable;
+use crate::text::printable;
 
 /// The cluster and the part of it to look at.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{Outcome, note};
 use crate::cluster::audit::{self, Resource};
 use crate::cluster::eject::{self, Ejected, Target};
-use crate::patch::container::NAME;
+use crate::migration::container::NAME;
 use crate::policy::Policy;
 
 /// Takes the initContainer `prefect-guard-migrate` out of everything that runs, for an uninstall.
@@ -50,11 +50,11 @@ async fn carry_out(
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let targets = find(client, namespace, policy).await?;
-    if let Some(obstacle) = obstacle(client, &targets).await? {
+    if let Some(blocker) = blocker(client, &targets).await? {
         if yes {
-            bail!("{obstacle}");
+            bail!("{blocker}");
         }
-        note(format_args!("note: {obstacle}"));
+        note(format_args!("note: {blocker}"));
     }
     let mut left = 0;
     for target in &targets {
@@ -85,7 +85,7 @@ async fn carry_out(
 }
 
 /// Why the container would be put back, or its removal refused, and what to do first.
-async fn obstacle(client: &Client, targets: &[Target]) -> anyhow::Result<Option<String>> {
+async fn blocker(client: &Client, targets: &[Target]) -> anyhow::Result<Option<String>> {
     let standing = eject::standing(client).await?.unwrap_or_default();
     let namespaces: BTreeSet<&str> = targets.iter().map(|target| target.namespace.as_str()).collect();
     let mut watched = Vec::new();

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use super::{Outcome, note};
-use crate::finding::{Level, Rule, distance};
+use crate::rule::{Level, Rule};
 use crate::rules::{self, REGISTER};
+use crate::text::distance;
 
 /// Prints the page of a rule: what it finds, why that is a fault, how to mend it, how to be exempted.
 ///
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
                 outcome = Outcome::Failed;
                 note(format_args!(
                     "there is no rule `{}`{}",
-                    crate::finding::one_line(name, 60),
+                    crate::text::one_line(name, 60),
                     suggestion(name)
                 ));
             }

@@ -10,12 +10,12 @@ use super::check::in_namespace;
 use super::judge::ask;
 use super::policy::PolicyFile;
 use super::{Outcome, note};
-use crate::decision::Door;
+use crate::decision::Endpoint;
 use crate::manifest::edit::{self, Change};
 use crate::manifest::emit::{self, Lists};
 use crate::manifest::files::{self, Input};
 use crate::manifest::{self, Document, Node};
-use crate::patch;
+use crate::migration;
 use crate::policy::Policy;
 
 /// Puts the migration initContainer into manifests, as the webhook would, without a cluster.
@@ -132,17 +132,17 @@ impl Inject<'_> {
         for object in document.objects() {
             let place = || format!("{}:{}", input.name, object.node.place.line + document.first_line - 1);
             let namespace = object.namespace().unwrap_or(self.namespace);
-            let decision = match ask(Door::Mutate, &in_namespace(&object, namespace).to_string(), self.policy)
-            {
-                Ok(decision) => decision,
-                Err(what) => {
-                    note(format_args!("{}: {what}", place()));
-                    self.outcome = Outcome::Failed;
-                    continue;
-                }
-            };
+            let decision =
+                match ask(Endpoint::Mutate, &in_namespace(&object, namespace).to_string(), self.policy) {
+                    Ok(decision) => decision,
+                    Err(what) => {
+                        note(format_args!("{}: {what}", place()));
+                        self.outcome = Outcome::Failed;
+                        continue;
+                    }
+                };
             let target = wanted.pointer_mut(&object.pointer).context("an object lies in its own document")?;
-            patch::apply(target, &decision.operations)
+            migration::apply(target, &decision.operations)
                 .with_context(|| format!("{}: the patch does not apply", place()))?;
             changes.extend(decision.operations.iter().map(|operation| change(operation, &object.pointer)));
         }
@@ -213,7 +213,7 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// An operation of the engine as an edit of the document that holds the object.
-fn change(operation: &patch::Operation, object: &str) -> Change {
+fn change(operation: &migration::Operation, object: &str) -> Change {
     let pointer = format!("{object}{}", operation.path);
     let value = || {
         let text = operation.value.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);

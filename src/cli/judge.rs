@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::policy::PolicyFile;
-use crate::admission::{Request, Unreadable};
-use crate::decision::{Decision, Door, decide};
-use crate::finding::{self, Finding, Severity};
-use crate::patch::{self, Fix};
+use crate::decision::{Decision, Endpoint, decide};
+use crate::migration::{self, Fix};
 use crate::policy::Policy;
+use crate::review::{Request, Unreadable};
+use crate::rule::{self, Finding, Severity};
 
 /// How objects are judged: what `check` and `audit` have in common on the command line.
 #[derive(Debug, clap::Args)]
@@ -61,12 +61,12 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let mut pinned = Vec::new();
     let mut applied = None;
     if how == Judge::AsApplied {
-        let mutation = ask(Door::Mutate, &written, policy)?;
+        let mutation = ask(Endpoint::Mutate, &written, policy)?;
         pinned = mutation.findings;
         pinned.retain(|finding| matches!(finding.fix, Some(Fix::Pin { .. })));
         if !mutation.operations.is_empty() {
             let mut mutated = object.clone();
-            patch::apply(&mut mutated, &mutation.operations).map_err(|_| Unreadable {
+            migration::apply(&mut mutated, &mutation.operations).map_err(|_| Unreadable {
                 path: "spec".to_owned(),
                 problem: "does not take the migration's patch".to_owned(),
             })?;
@@ -74,11 +74,11 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
         }
     }
     let text = applied.as_ref().map_or(written, Value::to_string);
-    let validation = ask(Door::Validate, &text, policy)?;
+    let validation = ask(Endpoint::Validate, &text, policy)?;
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
-    finding::fold(&mut findings);
+    rule::fold(&mut findings);
     if how == Judge::AsWritten {
         // Where the mutating webhook does not run, "apply again" would lead nowhere.
         for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {
@@ -105,9 +105,9 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     Ok(Verdict { workload: validation.workload, servers: validation.servers, findings })
 }
 
-/// Asks one door about an object given as JSON text.
-pub(super) fn ask(door: Door, object: &str, policy: &Policy) -> Result<Decision, Unreadable> {
-    decide(door, &Request::of_manifest(object)?, policy)
+/// Asks one endpoint about an object given as JSON text.
+pub(super) fn ask(endpoint: Endpoint, object: &str, policy: &Policy) -> Result<Decision, Unreadable> {
+    decide(endpoint, &Request::of_manifest(object)?, policy)
 }
 
 /// The JSON pointer for a field's path: `spec.containers[0].env` is `/spec/containers/0/env`.

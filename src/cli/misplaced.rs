@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use crate::admission::request::GroupVersionKind;
-use crate::finding::{Finding, Level, Place, Report, clip};
+use crate::kubernetes::annotations::{KEYS, PREFIX};
+use crate::kubernetes::object::classify;
 use crate::policy::Policy;
+use crate::review::request::GroupVersionKind;
+use crate::rule::{Finding, Level, Place, Report};
 use crate::rules::{self, psg903_unknown_annotation::RULE};
-use crate::workload::annotations::{KEYS, PREFIX};
-use crate::workload::discover::classify;
+use crate::text::clip;
 
 /// What stands on the object's own metadata instead of its pod template's, or is no text.
 pub(super) fn find(object: &Value, policy: &Policy) -> Vec<Finding> {

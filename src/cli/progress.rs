@@ -27,7 +27,7 @@ impl Progress {
             return;
         }
         self.drawn = Some(Instant::now());
-        let what: String = crate::finding::one_line(what, 50);
+        let what: String = crate::text::one_line(what, 50);
         let total = of.map(|of| format!("/{of}")).unwrap_or_default();
         let _ = write!(std::io::stderr(), "\r\x1b[2K{done}{total} {what}");
     }

@@ -3,8 +3,8 @@
 use clap::Command;
 use serde_json::Value;
 
+use crate::kubernetes::annotations::{KEYS, PREFIX};
 use crate::policy::Policy;
-use crate::workload::annotations::{KEYS, PREFIX};
 
 /// The policy reference, as `docs/policy.md` holds it.
 pub fn policy() -> String {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgGroup, Args as ClapArgs};
 
-use crate::server::run::{Clients, Plan, TlsSource};
-use crate::server::{Engine, Limits, run as server, units};
+use crate::serve::run::{Clients, Plan, TlsSource};
+use crate::serve::{Engine, Limits, run as server, units};
 use crate::telemetry::log::{Format, Log};
 
 /// Serve the admission webhook over HTTPS

@@ -7,7 +7,7 @@ use kube::core::Request;
 use serde_json::{Value, json};
 
 use super::audit::{ClusterError, Resource, status};
-use crate::patch::container::NAME;
+use crate::migration::container::NAME;
 
 /// An object with our container in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -205,7 +205,7 @@ mod tests {
     use super::{Readable, read};
     use crate::json::check::Walk;
     use crate::json::{Kept, Unparsed};
-    use crate::workload::view::{Annotations, Text, Volume, null_is_default};
+    use crate::kubernetes::pod::{Annotations, Text, Volume, null_is_default};
 
     /// One field of each shape that views are made of.
     #[derive(Debug, Default, PartialEq, Deserialize)]

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::node::{Content, Node};
-use crate::finding::printable_char;
-use crate::workload::image::ImageRef;
+use crate::kubernetes::image::ImageRef;
+use crate::text::printable_char;
 
 /// What stands in place of a hidden value.
 pub const HIDDEN: &str = "[hidden]";

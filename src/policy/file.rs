@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
-use crate::finding::{Level, Rule};
+use crate::rule::{Level, Rule};
 use crate::rules;
 
 /// Why a policy file was refused.
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for RuleName {
         let word = String::deserialize(deserializer)?;
         rules::find(&word).map(RuleName).ok_or_else(|| {
             let near = rules::nearest(&word);
-            let word = crate::finding::one_line(&word, 60);
+            let word = crate::text::one_line(&word, 60);
             serde::de::Error::custom(format!("there is no rule `{word}`; the closest is `{near}`"))
         })
     }
@@ -310,7 +310,7 @@ fn kinds(written: Vec<Spanned<KindSetting>>) -> Result<Vec<KindSetting>, PolicyE
                 continue;
             }
         };
-        let problem = format!("the kind `{}` {own}", crate::finding::one_line(&value.kind, 60));
+        let problem = format!("the kind `{}` {own}", crate::text::one_line(&value.kind, 60));
         return Err(PolicyError { line: referenced.line(), column: referenced.column(), problem });
     }
     Ok(kinds)
@@ -343,7 +343,7 @@ fn refuse(error: &serde_saphyr::Error) -> PolicyError {
     PolicyError {
         line: location.map_or(0, |at| at.line()),
         column: location.map_or(0, |at| at.column()),
-        problem: crate::finding::one_line(&problem, 400),
+        problem: crate::text::one_line(&problem, 400),
     }
 }
 

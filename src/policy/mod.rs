@@ -7,7 +7,7 @@ mod file;
 
 use std::collections::BTreeMap;
 
-use crate::finding::{Level, Rule};
+use crate::rule::{Level, Rule};
 use crate::rules::REGISTER;
 pub use file::{KindSetting, PolicyError};
 

@@ -11,9 +11,9 @@ use super::sqlite::{Backing, Place};
 use super::url::{Grammar, SQLALCHEMY};
 use super::values::Kind;
 use super::version::{Release, Version};
-use crate::workload::command::Invocation;
-use crate::workload::env::{Environment, Source};
-use crate::workload::{Container, Workload};
+use crate::kubernetes::env::{Environment, Source};
+use crate::kubernetes::{Container, Workload};
+use crate::shell::command::Invocation;
 
 /// What is looked at to find the database.
 #[derive(Clone, Copy)]

@@ -1,11 +1,11 @@
 //! What Prefect finds in an environment, case by case.
 
 use super::*;
-use crate::finding::Level;
+use crate::kubernetes::annotations::Own;
+use crate::kubernetes::object::{classify, locate};
 use crate::policy::Settings as Policy;
+use crate::rule::Level;
 use crate::rules::Subject;
-use crate::workload::annotations::Own;
-use crate::workload::discover::{classify, locate};
 
 const GOOD: &str = "postgresql+asyncpg://u:p@db:5432/d";
 const SERVER: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";
@@ -21,7 +21,7 @@ fn read_as(command: &str, image: &str, fields: &str, volumes: &str) -> Database 
         r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"p"}},"spec":{{"template":{{"spec":{{
         "containers":[{{"name":"s","image":"{image}","command":{command},{fields}}}],"volumes":[{volumes}]}}}}}}}}"#
     );
-    let request = crate::admission::request::Request::of_manifest(&manifest).unwrap();
+    let request = crate::review::request::Request::of_manifest(&manifest).unwrap();
     let located = locate(request.object.unwrap(), classify(&request.kind, &[]).unwrap()).unwrap();
     let workload = located.read("Deployment".into()).unwrap().unwrap();
     let own = Own::read(&workload.template.metadata.annotations);

@@ -6,8 +6,8 @@ use super::database::Origin;
 use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
-use crate::workload::env::HIDDEN;
-use crate::workload::words::basename;
+use crate::kubernetes::env::HIDDEN;
+use crate::shell::words::basename;
 
 /// Names of which one in an `envFrom` would give Prefect a database.
 const DECIDING: [&str; 4] = [

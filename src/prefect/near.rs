@@ -2,8 +2,8 @@
 
 use super::settings::Field;
 use super::version::Version;
-use crate::finding::distance;
-use crate::workload::env::Environment;
+use crate::kubernetes::env::Environment;
+use crate::text::distance;
 
 /// The name that every Prefect 3 from 3.0.11 on reads first.
 pub const CURRENT: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::settings::{Field, Settings};
-use crate::workload::command::Invocation;
-use crate::workload::env::Environment;
+use crate::kubernetes::env::Environment;
+use crate::shell::command::Invocation;
 
 /// Adds what `prefect config set NAME=VALUE` wrote to the environment, where that does not have the setting by any
 /// name: the environment beats the profile.

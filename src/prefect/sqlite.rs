@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::asyncpg::{BadOption, Given, Refusal, each_name};
 use super::url::{Url, is_python_space, python_int};
-use crate::workload::env::HIDDEN;
-use crate::workload::{Container, Workload};
+use crate::kubernetes::env::HIDDEN;
+use crate::kubernetes::{Container, Workload};
 
 /// Where the data is.
 #[derive(Debug, Clone, PartialEq, Eq)]

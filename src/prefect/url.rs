@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use crate::workload::env::HIDDEN;
+use crate::kubernetes::env::HIDDEN;
 
 /// The character classes of the grammar: the characters that end each part.
 ///

@@ -1,11 +1,10 @@
 //! The rules: one `.rs` and one `.md` each. The register below is the only list of them; help, docs, metrics and
-//! the policy schema are made from it, and `tests/structure.rs` compares it with what is on disk.
+//! the policy schema are made from it, and `tests/it/structure.rs` compares it with what is on disk.
 
 mod problems;
-mod subject;
 
-use crate::finding::{Report, Rule};
-pub use subject::{Server, Subject};
+use crate::rule::{Report, Rule};
+pub use crate::subject::{Server, Subject};
 
 /// One line of the register.
 pub struct Entry {
@@ -70,7 +69,7 @@ pub fn nearest(word: &str) -> &'static str {
         let candidates = [entry.rule.name, entry.rule.id];
         candidates
             .into_iter()
-            .map(|known| crate::finding::distance(&word.to_lowercase(), &known.to_lowercase()))
+            .map(|known| crate::text::distance(&word.to_lowercase(), &known.to_lowercase()))
             .min()
     };
     REGISTER.iter().min_by_key(distance).map_or("", |entry| entry.rule.name)

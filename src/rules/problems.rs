@@ -1,10 +1,11 @@
 //! What the rules about database settings share: the problems of each container, and where they are.
 
 use super::{Server, Subject};
-use crate::finding::{Finding, Place, Report, Rule, clip, name_alone};
 use crate::prefect::database::{Fault, Problem};
 use crate::prefect::near;
 use crate::prefect::version::Version;
+use crate::rule::{Finding, Place, Report, Rule};
+use crate::text::{clip, name_alone};
 
 /// The servers, then the containers that run a database command, then what else a script starts: all need a good
 /// setting.

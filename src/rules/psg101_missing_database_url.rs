@@ -1,7 +1,7 @@
 //! PSG101: no setting that Prefect reads. It would not fail: it would make an SQLite file and look healthy.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Fault, Missing};
 
 /// The rule.

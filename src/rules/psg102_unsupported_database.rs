@@ -1,7 +1,7 @@
 //! PSG102: a dialect that Prefect has no support for.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
 

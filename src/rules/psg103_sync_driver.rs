@@ -1,7 +1,7 @@
 //! PSG103: the right database by the wrong driver.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::{Driver, DriverFault, UrlFault};
 

@@ -1,7 +1,7 @@
 //! PSG104: a URL that SQLAlchemy cannot parse, or reads otherwise than it was meant.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::{Malformed, UrlFault};
 

@@ -1,7 +1,7 @@
 //! PSG105: a placeholder that was never filled in.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
 use crate::prefect::placeholder::Placeholder;

@@ -1,7 +1,7 @@
 //! PSG106: an option in the URL that asyncpg refuses.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::asyncpg::Refusal;
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;

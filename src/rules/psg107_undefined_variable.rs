@@ -1,7 +1,8 @@
 //! PSG107: `$(VAR)` that nothing defines at that point.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule, clip};
+use crate::rule::{Level, Report, Rule};
+use crate::text::clip;
 use crate::prefect::database::Fault;
 
 /// The rule.

@@ -1,7 +1,7 @@
 //! PSG108: `optional: true` on the reference that gives the database.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 
 /// The rule.

@@ -1,7 +1,7 @@
 //! PSG109: SQLite whose data goes with the pod.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Target;
 use crate::prefect::sqlite::{Backing, Place};
 

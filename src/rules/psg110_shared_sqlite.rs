@@ -1,10 +1,10 @@
 //! PSG110: several pods on one SQLite file, or each on its own.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Target;
 use crate::prefect::sqlite::{Backing, Place};
-use crate::workload::{Class, Rollout};
+use crate::kubernetes::{Class, Rollout};
 
 /// The rule.
 pub static RULE: Rule = Rule {

@@ -1,7 +1,7 @@
 //! PSG111: settings that do not agree with each other.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Conflict, Fault};
 
 /// The rule.

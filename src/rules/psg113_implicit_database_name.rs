@@ -1,7 +1,7 @@
 //! PSG113: a URL that leaves host, user or database to asyncpg.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
 

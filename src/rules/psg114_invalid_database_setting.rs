@@ -1,7 +1,7 @@
 //! PSG114: a value that stops Prefect, whether the setting is needed or not.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Fault, Invalid};
 
 /// The rule.

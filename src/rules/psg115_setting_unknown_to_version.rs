@@ -1,7 +1,7 @@
 //! PSG115: a name that the image's version of Prefect does not read.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::settings::Field;
 

@@ -2,7 +2,7 @@
 //! `check` and `audit` only.
 
 use super::{Subject, problems};
-use crate::finding::{Finding, Level, Place, Report, Rule};
+use crate::rule::{Finding, Level, Place, Report, Rule};
 
 
 /// The rule.
@@ -85,7 +85,7 @@ pub fn across(seen: &[Seen]) -> Vec<(usize, Finding)> {
 #[cfg(test)]
 mod tests {
     use super::{Seen, across};
-    use crate::finding::Place;
+    use crate::rule::Place;
 
     fn server(namespace: &str, own: &[&str]) -> Seen {
         let own = own.iter().map(|name| (*name).to_owned()).collect();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Server, Subject};
-use crate::finding::{Level, Report, Rule, clip};
-use crate::patch::container::NAME;
-use crate::patch::obstacle::Obstacle;
-use crate::workload::{Container, ContainerRef};
+use crate::rule::{Level, Report, Rule};
+use crate::text::clip;
+use crate::migration::container::NAME;
+use crate::migration::blocker::Blocker;
+use crate::kubernetes::{Container, ContainerRef};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -25,7 +26,7 @@ const WRITE_ONE: &str = "add an initContainer of the same image and env that run
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let Some(lead) = subject.lead() else { return };
     let plan = &subject.plan;
-    if matches!(plan.obstacle, None | Some(Obstacle::Adopted)) {
+    if matches!(plan.blocker, None | Some(Blocker::Adopted)) {
         other_databases(subject, lead, report);
     }
     if let (Some(index), Some(difference)) = (plan.ours, plan.left) {
@@ -37,47 +38,47 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         return;
     }
     let place = subject.place(lead.at);
-    match &plan.obstacle {
+    match &plan.blocker {
         None => {
             let Some((fix, _)) = &plan.fix else { return };
             let help = "the injection was skipped; apply again, and see that the mutating webhook is in place";
             report.add(&RULE, place, WHAT, help).mend(fix.clone());
         }
-        Some(Obstacle::OptedOut) => {
+        Some(Blocker::OptedOut) => {
             let why = Some("`prefect-guard.io/inject: \"false\"`");
             report.add(&RULE, place, WHAT, WRITE_ONE).only_warn(why);
         }
-        Some(Obstacle::Controlled) => {
+        Some(Blocker::Controlled) => {
             let why = Some("a controller owns this object and would undo an injection");
             let help = "let the controller that owns it add the migration";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
-        Some(Obstacle::SettingInScript) => {
+        Some(Blocker::SettingInScript) => {
             let why = Some("a database setting comes from the server's own script, which an initContainer does not run");
             let help = "set the database URL and its password in `env`, from a Secret, in place of the script";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
-        Some(Obstacle::ProgramInScript) => {
+        Some(Blocker::ProgramInScript) => {
             let why = Some("Prefect is found only in an environment that the server's own script sets up");
             let help = "call it by its absolute path, or add an initContainer that runs `prefect server database upgrade -y`";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
-        Some(Obstacle::NameTaken) => {
+        Some(Blocker::NameTaken) => {
             let what = format!("an ordinary container has the name `{NAME}`, so no migration can be injected");
             let help = "give that container another name";
             report.add(&RULE, place, what, help);
         }
-        Some(Obstacle::PolicyOff) => {
+        Some(Blocker::PolicyOff) => {
             report.add(&RULE, place, WHAT, WRITE_ONE);
         }
         // These are not missing, or another rule says what is wrong (PSG109, PSG204, PSG207).
         Some(
-            Obstacle::NoServer
-            | Obstacle::Adopted
-            | Obstacle::MigratesItself
-            | Obstacle::ThrowawaySqlite
-            | Obstacle::OrdinaryProxy(_)
-            | Obstacle::NoNetwork(_),
+            Blocker::NoServer
+            | Blocker::Adopted
+            | Blocker::MigratesItself
+            | Blocker::ThrowawaySqlite
+            | Blocker::OrdinaryProxy(_)
+            | Blocker::NoNetwork(_),
         ) => {}
     }
 }

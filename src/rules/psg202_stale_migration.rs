@@ -1,8 +1,8 @@
 //! PSG202: our container is no longer what the server needs, or stands where it is not wanted any more.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule};
-use crate::workload::ContainerRef;
+use crate::rule::{Level, Report, Rule};
+use crate::kubernetes::ContainerRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Subject;
-use crate::finding::{Level, Place, Report, Rule};
-use crate::workload::ContainerRef;
-use crate::workload::command::{Action, Invocation};
-use crate::workload::words::basename;
+use crate::rule::{Level, Place, Report, Rule};
+use crate::kubernetes::ContainerRef;
+use crate::shell::command::{Action, Invocation};
+use crate::shell::words::basename;
 
 /// The rule.
 pub static RULE: Rule = Rule {

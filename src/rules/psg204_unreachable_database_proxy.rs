@@ -1,8 +1,8 @@
 //! PSG204: the database is reached through a proxy that starts after every initContainer.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule};
-use crate::patch::obstacle::ordinary_proxy;
+use crate::rule::{Level, Report, Rule};
+use crate::migration::blocker::ordinary_proxy;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -18,7 +18,7 @@ pub static RULE: Rule = Rule {
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let Some(lead) = subject.lead() else { return };
     let Some(proxy) = ordinary_proxy(subject.workload, lead) else { return };
-    let proxy = crate::finding::clip(proxy, 63);
+    let proxy = crate::text::clip(proxy, 63);
     let what = format!("`{proxy}` starts after every initContainer, so no migration can be injected");
     let help = format!("make `{proxy}` a native sidecar: an initContainer with `restartPolicy: Always`");
     report.add(&RULE, subject.place(lead.at), what, help).about(proxy);

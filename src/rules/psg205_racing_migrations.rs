@@ -1,8 +1,8 @@
 //! PSG205: several pods migrate at once without the lock.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule};
-use crate::workload::ContainerRef;
+use crate::rule::{Level, Report, Rule};
+use crate::kubernetes::ContainerRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -33,7 +33,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         report.add(&RULE, subject.place(ContainerRef { init: true, index }), what, help);
     }
     let unlocked = plan.call.as_ref().is_some_and(|call| !call.locked) && !lead.database.is_visibly_sqlite();
-    if plan.obstacle.is_none() && unlocked {
+    if plan.blocker.is_none() && unlocked {
         let what = "each replica migrates, and nothing keeps them from doing it at once";
         let help = "set the annotation `prefect-guard.io/serialize: always` if `python` runs Prefect in this image";
         report.add(&RULE, subject.place(lead.at), what, help);

@@ -1,8 +1,8 @@
 //! PSG206: a memory limit under which a migration is killed.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule};
-use crate::workload::{Container, ContainerRef, quantity};
+use crate::rule::{Level, Report, Rule};
+use crate::kubernetes::{Container, ContainerRef, quantity};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -19,7 +19,7 @@ pub static RULE: Rule = Rule {
 const ENOUGH: f64 = 256.0 * 1024.0 * 1024.0;
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
-    let injected = subject.plan.obstacle.is_none() && subject.plan.adopted.is_empty();
+    let injected = subject.plan.blocker.is_none() && subject.plan.adopted.is_empty();
     let lead = subject.lead().filter(|_| injected).map(|lead| lead.at);
     let migrates = |index: &usize| ContainerRef { init: true, index: *index };
     let jobs = subject.database_commands.iter().filter(|job| job.invocation.is_migration() && !job.at.init);
@@ -27,7 +27,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     for at in containers {
         let Some(limit) = memory_limit(subject.workload.container(at)) else { continue };
         if quantity::bytes(&limit).is_some_and(|bytes| bytes < ENOUGH) {
-            let what = format!("a memory limit of {} is little for a migration", crate::finding::clip(&limit, 20));
+            let what = format!("a memory limit of {} is little for a migration", crate::text::clip(&limit, 20));
             let help = "raise `resources.limits.memory` to `256Mi` or more";
             report.add(&RULE, subject.place_of(at, "resources"), what, help).about(limit);
         }

@@ -1,8 +1,8 @@
 //! PSG207: an injector whose network or secrets our initContainer would wait for in vain.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule};
-use crate::patch::obstacle::Obstacle;
+use crate::rule::{Level, Report, Rule};
+use crate::migration::blocker::Blocker;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
-    let (Some(lead), Some(Obstacle::NoNetwork(hazard))) = (subject.lead(), &subject.plan.obstacle) else {
+    let (Some(lead), Some(Blocker::NoNetwork(hazard))) = (subject.lead(), &subject.plan.blocker) else {
         return;
     };
     let what = format!("{} is ready only after the initContainers, so no migration is injected", hazard.who);

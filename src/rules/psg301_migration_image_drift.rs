@@ -1,12 +1,12 @@
 //! PSG301: the user's own migration initContainer has another image than the server.
 
 use super::{Server, Subject};
-use crate::finding::{Level, Report, Rule};
-use crate::patch::Fix;
-use crate::patch::obstacle::Obstacle;
+use crate::rule::{Level, Report, Rule};
+use crate::migration::Fix;
+use crate::migration::blocker::Blocker;
 use crate::policy::Adopted;
-use crate::workload::ContainerRef;
-use crate::workload::image::ImageRef;
+use crate::kubernetes::ContainerRef;
+use crate::kubernetes::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -33,9 +33,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let help = format!("set its image to {wanted}, or delete it and let it be injected");
         let finding = report.add(&RULE, subject.place_of(at, "image"), what, help);
         finding.about(format!("{} {}", &**image, &*lead.container.image));
-        match (&subject.plan.obstacle, subject.settings.adopted) {
-            (Some(Obstacle::OptedOut), _) => finding.only_warn(Some("`prefect-guard.io/inject: \"false\"`")),
-            (Some(Obstacle::Controlled), _) => finding.only_warn(Some("a controller owns this object")),
+        match (&subject.plan.blocker, subject.settings.adopted) {
+            (Some(Blocker::OptedOut), _) => finding.only_warn(Some("`prefect-guard.io/inject: \"false\"`")),
+            (Some(Blocker::Controlled), _) => finding.only_warn(Some("a controller owns this object")),
             (_, Adopted::Warn) => finding.only_warn(Some("`migration.adopted: warn` in the policy")),
             (_, Adopted::Deny) => finding,
             (_, Adopted::Pin) => {
@@ -47,7 +47,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 
 /// One migration serves the leading server's image; another server of the pod may need another schema.
 fn other_servers(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report) {
-    if !matches!(subject.plan.obstacle, None | Some(Obstacle::Adopted)) {
+    if !matches!(subject.plan.blocker, None | Some(Blocker::Adopted)) {
         return;
     }
     let wanted = &lead.container.image;

@@ -1,8 +1,9 @@
 //! PSG302: a tag that can mean another image tomorrow.
 
 use super::Subject;
-use crate::finding::{Level, Report, Rule, clip};
-use crate::workload::image::ImageRef;
+use crate::rule::{Level, Report, Rule};
+use crate::text::clip;
+use crate::kubernetes::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {

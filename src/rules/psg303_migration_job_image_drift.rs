@@ -2,8 +2,8 @@
 //! in `check` and `audit` only.
 
 use super::Subject;
-use crate::finding::{Finding, Level, Place, Report, Rule};
-use crate::workload::image::ImageRef;
+use crate::rule::{Finding, Level, Place, Report, Rule};
+use crate::kubernetes::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -35,7 +35,7 @@ impl Seen {
     pub fn of(subject: &Subject<'_>, namespace: &str) -> Self {
         let image = |server: &super::Server<'_>| server.container.image.to_string();
         let migrations = subject.database_commands.iter().filter(|c| c.invocation.is_migration() && !c.at.init);
-        let is_job = subject.workload.class == crate::workload::Class::Job;
+        let is_job = subject.workload.class == crate::kubernetes::Class::Job;
         Seen {
             namespace: namespace.to_owned(),
             servers: subject.servers.iter().map(image).collect(),

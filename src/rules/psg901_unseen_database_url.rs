@@ -1,7 +1,7 @@
 //! PSG901: a setting that can only come from where we do not see.
 
 use super::{Subject, problems};
-use crate::finding::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Fault, Origin};
 
 /// The rule.

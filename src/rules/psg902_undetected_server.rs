@@ -1,10 +1,11 @@
 //! PSG902: a server that may be there and was not recognised.
 
 use super::Subject;
-use crate::finding::{Level, Place, Report, Rule, clip};
-use crate::workload::image::ImageRef;
-use crate::workload::words::basename;
-use crate::workload::{Class, ContainerRef};
+use crate::rule::{Level, Place, Report, Rule};
+use crate::text::clip;
+use crate::kubernetes::image::ImageRef;
+use crate::shell::words::basename;
+use crate::kubernetes::{Class, ContainerRef};
 
 /// The rule.
 pub static RULE: Rule = Rule {

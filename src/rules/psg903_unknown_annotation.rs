@@ -1,8 +1,9 @@
 //! PSG903: an annotation of ours that we do not understand.
 
 use super::Subject;
-use crate::finding::{Level, Place, Report, Rule, TOLD, clip};
-use crate::workload::annotations::{PREFIX, Position};
+use crate::rule::{Level, Place, Report, Rule, TOLD};
+use crate::text::clip;
+use crate::kubernetes::annotations::{PREFIX, Position};
 
 /// The rule.
 pub static RULE: Rule = Rule {

@@ -5,19 +5,20 @@ use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::log::Format;
-use crate::admission::{Answer, Verdict};
-use crate::decision::Door;
-use crate::finding::{Rule, clip};
+use crate::answer::{Answer, Verdict};
+use crate::decision::Endpoint;
+use crate::rule::Rule;
+use crate::text::clip;
 
 /// Longest texts taken from a request: Kubernetes allows names of 253 bytes and uids of 36; what is longer does not
 /// come from an API server.
 const LONGEST: usize = 253;
 
 /// The path of an endpoint, for logs and metrics.
-pub fn path(door: Door) -> &'static str {
-    match door {
-        Door::Mutate => "mutate",
-        Door::Validate => "validate",
+pub fn path(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Mutate => "mutate",
+        Endpoint::Validate => "validate",
     }
 }
 
@@ -26,14 +27,14 @@ pub fn write(
     out: &mut Vec<u8>,
     format: Format,
     now: SystemTime,
-    door: Door,
+    endpoint: Endpoint,
     answer: &Answer,
     elapsed: Duration,
 ) {
     let record = &answer.record;
     let mut line =
         Fields::start(out, format, now, if record.verdict == Verdict::Error { "WARN" } else { "INFO" });
-    line.text("path", path(door));
+    line.text("path", path(endpoint));
     line.text("uid", &record.uid);
     line.text("operation", &record.operation);
     line.text("kind", &record.kind);
@@ -190,7 +191,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Record;
+    use crate::answer::Record;
 
     fn stamp(seconds: u64) -> String {
         let mut out = Vec::new();
@@ -218,7 +219,7 @@ mod tests {
         let answer = Answer { status: 200, body: Vec::new(), record };
         for format in [Format::Text, Format::Json] {
             let mut out = Vec::new();
-            write(&mut out, format, UNIX_EPOCH, Door::Mutate, &answer, Duration::ZERO);
+            write(&mut out, format, UNIX_EPOCH, Endpoint::Mutate, &answer, Duration::ZERO);
             assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
         }
     }
@@ -227,7 +228,7 @@ mod tests {
     fn json_lines_parse() {
         let answer = Answer { status: 200, body: Vec::new(), record: Record::default() };
         let mut out = Vec::new();
-        write(&mut out, Format::Json, UNIX_EPOCH, Door::Validate, &answer, Duration::from_micros(1_500));
+        write(&mut out, Format::Json, UNIX_EPOCH, Endpoint::Validate, &answer, Duration::from_micros(1_500));
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(line["message"], "decision");
         assert_eq!(line["path"], "validate");

@@ -16,8 +16,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::log::Log;
 use super::process::Process;
 pub(crate) use super::process::open_files_limit;
-use crate::admission::Record;
-use crate::decision::Door;
+use crate::answer::Record;
+use crate::decision::Endpoint;
 
 /// Kinds that have a label of their own; everything else is `other`, so that no client can grow the metrics.
 const KINDS: [&str; 12] = [
@@ -201,9 +201,9 @@ impl Metrics {
     }
 
     /// Counts one answered review.
-    pub fn decided(&self, door: Door, record: &Record, elapsed: Duration) {
+    pub fn decided(&self, endpoint: Endpoint, record: &Record, elapsed: Duration) {
         let request = Request {
-            path: super::decision::path(door),
+            path: super::decision::path(endpoint),
             operation: known(&record.operation, &OPERATIONS),
             kind: known(&record.kind, &KINDS),
             verdict: record.verdict.as_str(),

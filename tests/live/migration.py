@@ -11,7 +11,7 @@ from pathlib import Path
 from services import CANARY, until
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = (ROOT / "src/patch/migrate.py").read_text()
+SCRIPT = (ROOT / "src/migration/migrate.py").read_text()
 LIVE = ROOT / "target/live"
 UPGRADE = ("prefect", "server", "database", "upgrade", "-y")
 NEWEST, MIDWAY, OLDEST, PREFECT_2 = "3.8.8", "3.4.0", "3.0.0", "2.20.20"

@@ -10,7 +10,7 @@ import yaml
 from migration import ROOT, SCRIPT
 
 RUFF = Path(sys.executable).with_name("ruff")
-PATHS = [ROOT / "src/patch/migrate.py", ROOT / "tests/live"]
+PATHS = [ROOT / "src/migration/migrate.py", ROOT / "tests/live"]
 
 
 @pytest.mark.parametrize("words", ["$(", "$$"], ids=["a reference", "an escape"])

@@ -21,7 +21,7 @@ use self::scenarios::{Expected, Scenario};
 use self::show::Detail;
 use super::Outcome;
 use crate::policy::Policy;
-use crate::server::{self, Engine, Limits, Phase, Server, Stage};
+use crate::serve::{self, Engine, Limits, Phase, Server, Stage};
 use crate::telemetry::log::{Format, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::identity::Identity;
@@ -84,14 +84,14 @@ async fn start(pair: &ephemeral::Pair) -> anyhow::Result<(SocketAddr, Phase)> {
     let current = Arc::new(Current::default());
     current.replace(Identity::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes(), SystemTime::now())?);
     let tls = Arc::new(ArcSwap::from_pointee(server_config(current, None)?));
-    let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), "loopback")?;
+    let listener = serve::listen((Ipv4Addr::LOCALHOST, 0).into(), "loopback")?;
     let address = listener.local_addr()?;
     // Every decision is shown here anyway.
     let log = Log::new(Format::Text, Level::ERROR, std::io::sink()).context("cannot start the log")?;
     let phase = Phase::new();
     let metrics = Metrics::new(&log);
     let admission =
-        server::admission(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
+        serve::admission(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
     phase.enter(Stage::Serving);
     tokio::spawn(Server { admission, tls, listener }.serve());
     Ok((address, phase))
@@ -148,11 +148,11 @@ async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Res
     let folder = Folder::make()?;
     folder.write("ca.pem", ca)?;
     writeln!(out, "\nThe server stays up; Ctrl-C ends it. Try:\n")?;
-    for (name, door, scenario) in scenarios::to_try() {
+    for (name, endpoint, scenario) in scenarios::to_try() {
         let file = folder.write(&format!("{name}.json"), &format!("{:#}", scenario.review))?;
         writeln!(
             out,
-            "  curl -sS --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}{door}",
+            "  curl -sS --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}{endpoint}",
             folder.0.join("ca.pem").display(),
             file.display(),
             address.port()

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::Report;
-use crate::finding::Severity;
+use crate::rule::Severity;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     for found in &report.findings {

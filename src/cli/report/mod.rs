@@ -12,8 +12,9 @@ use std::fmt;
 use std::io::Write;
 
 use crate::cli::Outcome;
-use crate::finding::{Finding, Rule, Severity, printable};
 use crate::manifest::mask::Line;
+use crate::rule::{Finding, Rule, Severity};
+use crate::text::printable;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

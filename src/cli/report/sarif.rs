@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{Found, Report};
-use crate::finding::{Level, Severity};
+use crate::rule::{Level, Severity};
 use crate::rules::REGISTER;
 
 /// What a path may not hold in a URI reference (RFC 3986).

@@ -6,7 +6,7 @@ use std::io::Write;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::{Found, Report, Source, Unread};
-use crate::finding::Severity;
+use crate::rule::Severity;
 
 pub(super) fn print(report: &Report, explain: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let renderer = Renderer::styled();

@@ -1,0 +1,148 @@
+//! The wire: bytes in, bytes out.
+
+mod encoded;
+pub mod respond;
+
+use crate::decision::{Decision, Endpoint, decide};
+use crate::policy::{Mode, Policy};
+use crate::review::{self, Incoming, Request, Unreadable};
+use crate::rule::{Rule, Severity};
+use crate::text::one_line;
+
+/// The answer to one POST: an HTTP status and a JSON body, with what logs and metrics say of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// 200 for every AdmissionReview, 400 for what is none.
+    pub status: u16,
+    /// The JSON body.
+    pub body: Vec<u8>,
+    /// For the log line and the metrics. Holds nothing from `spec`.
+    pub record: Record,
+}
+
+/// What is said about a decision outside the answer itself.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// The review's uid, empty when it could not be read.
+    pub uid: String,
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`; empty when unknown.
+    pub operation: String,
+    /// The object's kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name, or `generateName` with a `*`.
+    pub name: String,
+    /// Whether this was a dry run.
+    pub dry_run: bool,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Rules with a finding and how they were counted, in order, without repeats.
+    pub rules: Vec<(&'static Rule, Severity)>,
+    /// What the patch does: `inject`, `replace`, `move`, `remove`, `pin`.
+    pub edits: Vec<&'static str>,
+    /// Rules that an annotation exempted from.
+    pub exempted: Vec<&'static Rule>,
+    /// What is wrong with the request itself (status 400), without anything secret.
+    pub problem: Option<String>,
+}
+
+/// How a decision ended, as the `verdict` label of logs and metrics has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Verdict {
+    /// Allowed, nothing to say.
+    #[default]
+    Allow,
+    /// Allowed with warnings.
+    Warn,
+    /// Allowed with a patch.
+    Patch,
+    /// Refused.
+    Deny,
+    /// The request could not be read.
+    Error,
+}
+
+impl Verdict {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Warn => "warn",
+            Verdict::Patch => "patch",
+            Verdict::Deny => "deny",
+            Verdict::Error => "error",
+        }
+    }
+}
+
+/// Answers the body of one POST to `/mutate` or `/validate`. Pure: the answer depends on the bytes and the policy
+/// alone. Never panics on any input.
+pub fn answer(endpoint: Endpoint, body: &[u8], policy: &Policy) -> Answer {
+    match review::decode(body) {
+        Err(refused) => refuse(&refused),
+        Ok(Incoming::Unrelated(request)) => {
+            Answer { status: 200, body: respond::allow(&request.uid), record: Record::of_request(&request) }
+        }
+        Ok(Incoming::Review(request)) => match decide(endpoint, &request, policy) {
+            Ok(decision) => Answer {
+                status: 200,
+                body: respond::respond(endpoint, &request.uid, &decision),
+                record: Record::new(endpoint, &request, &decision),
+            },
+            Err(error) => {
+                let mode = policy.settings(&request.namespace).mode;
+                Answer {
+                    status: 200,
+                    body: respond::unreadable(endpoint, mode, &request.uid, &error),
+                    record: Record::of_unreadable(endpoint, mode, &request, &error),
+                }
+            }
+        },
+    }
+}
+
+/// The answer to what is no AdmissionReview.
+fn refuse(refused: &review::Refused) -> Answer {
+    let problem = one_line(&refused.to_string(), 512);
+    let body = serde_json::json!({ "error": &problem }).to_string().into_bytes();
+    let record = Record { verdict: Verdict::Error, problem: Some(problem), ..Record::default() };
+    Answer { status: 400, body, record }
+}
+
+impl Record {
+    fn of_request(request: &Request<'_>) -> Self {
+        Record {
+            uid: request.uid.to_string(),
+            operation: request.operation.to_string(),
+            kind: request.kind.kind.to_string(),
+            namespace: request.namespace.to_string(),
+            name: request.name.to_string(),
+            dry_run: request.dry_run,
+            ..Record::default()
+        }
+    }
+
+    fn new(endpoint: Endpoint, request: &Request<'_>, decision: &Decision) -> Self {
+        let mut rules: Vec<(&'static Rule, Severity)> = Vec::new();
+        for finding in &decision.findings {
+            if !rules.contains(&(finding.rule, finding.severity)) {
+                rules.push((finding.rule, finding.severity));
+            }
+        }
+        let verdict = match endpoint {
+            Endpoint::Validate if decision.denies() => Verdict::Deny,
+            Endpoint::Validate if !rules.is_empty() => Verdict::Warn,
+            Endpoint::Mutate if !decision.operations.is_empty() => Verdict::Patch,
+            _ => Verdict::Allow,
+        };
+        let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());
+        Record { verdict, rules, edits, exempted, ..Record::of_request(request) }
+    }
+
+    fn of_unreadable(endpoint: Endpoint, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {
+        let denies = endpoint == Endpoint::Validate && mode == Mode::Enforce;
+        let verdict = if denies { Verdict::Deny } else { Verdict::Warn };
+        Record { verdict, problem: Some(one_line(&error.to_string(), 512)), ..Record::of_request(request) }
+    }
+}

@@ -1,0 +1,205 @@
+//! A decision as the AdmissionReview that goes back.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::encoded;
+use crate::decision::{Decision, Endpoint};
+use crate::migration::{self, Scripted};
+use crate::policy::Mode;
+use crate::review::request::Unreadable;
+use crate::rule::{Finding, Severity};
+use crate::text::one_line;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+    message: String,
+    reason: &'static str,
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    causes: Vec<Cause>,
+}
+
+#[derive(Serialize)]
+struct Cause {
+    reason: &'static str,
+    message: String,
+    field: String,
+}
+
+/// Keys without `/` (the API server puts the webhook's name before them); never a secret.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AuditAnnotations {
+    findings: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exempted: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_setting: Option<&'static str>,
+}
+
+/// The answer that allows and says nothing.
+pub fn allow(uid: &str) -> Vec<u8> {
+    const START: &[u8] =
+        br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"#;
+    const END: &[u8] = br#","allowed":true}}"#;
+    let mut answer = Vec::with_capacity(START.len() + uid.len() + 2 + END.len());
+    answer.extend_from_slice(START);
+    serde_json::to_writer(&mut answer, uid).expect("a string can be written to memory");
+    answer.extend_from_slice(END);
+    answer
+}
+
+/// The answer to a decided review.
+pub fn respond(endpoint: Endpoint, uid: &str, decision: &Decision) -> Vec<u8> {
+    let mut response = Response { uid, allowed: true, ..Response::default() };
+    if !decision.silent {
+        response.warnings = warnings(endpoint, decision);
+    }
+    match endpoint {
+        Endpoint::Mutate if decision.operations.is_empty() => {}
+        Endpoint::Mutate => return with_patch(response, &migration::to_json(&decision.operations)),
+        Endpoint::Validate => {
+            response.audit_annotations = audit_annotations(decision);
+            if decision.denies() {
+                response.allowed = false;
+                response.status = Some(refusal(decision));
+            }
+        }
+    }
+    write(response)
+}
+
+/// The answer to a review whose object is not shaped as its kind should be. `/mutate` never denies, nor does a
+/// policy that is not enforced.
+pub fn unreadable(endpoint: Endpoint, mode: Mode, uid: &str, error: &Unreadable) -> Vec<u8> {
+    let message = one_line(&format!("cannot read the object: {error}"), 256);
+    match (endpoint, mode) {
+        (_, Mode::Audit) => allow(uid),
+        (Endpoint::Mutate, _) | (_, Mode::Warn) => {
+            write(Response { uid, allowed: true, warnings: vec![message], ..Response::default() })
+        }
+        (Endpoint::Validate, Mode::Enforce) => {
+            let status =
+                Status { status: "Failure", message, reason: "BadRequest", code: 400, details: None };
+            write(Response { uid, status: Some(status), ..Response::default() })
+        }
+    }
+}
+
+/// `/mutate` warns of what it pinned, since Git still says otherwise; everything else is `/validate`'s to say.
+fn warnings(endpoint: Endpoint, decision: &Decision) -> Vec<String> {
+    let speaks = |finding: &&Finding| match endpoint {
+        Endpoint::Mutate => matches!(finding.fix, Some(migration::Fix::Pin { .. })),
+        Endpoint::Validate => finding.severity == Severity::Warn,
+    };
+    decision.findings.iter().filter(speaks).map(Finding::message).collect()
+}
+
+/// 403 and not 422: for 422 kubectl drops the message.
+fn refusal(decision: &Decision) -> Status {
+    let denials: Vec<&Finding> = decision.findings.iter().filter(|f| f.severity == Severity::Deny).collect();
+    let causes = denials
+        .iter()
+        .map(|finding| Cause {
+            reason: finding.rule.id,
+            message: finding.message(),
+            field: field_path(&finding.place.pointer),
+        })
+        .collect();
+    let message = match denials.as_slice() {
+        [only] => text(only),
+        many => many.iter().map(|finding| format!("\n{}", text(finding))).collect(),
+    };
+    Status { status: "Failure", message, reason: "Forbidden", code: 403, details: Some(Details { causes }) }
+}
+
+/// A finding with its help, as a terminal shows it.
+fn text(finding: &Finding) -> String {
+    format!("{}\n  help: {}", finding.message(), one_line(&finding.help, 1024))
+}
+
+fn audit_annotations(decision: &Decision) -> Option<AuditAnnotations> {
+    let findings: Vec<String> =
+        decision.findings.iter().map(|f| format!("{}={}", f.rule.id, f.severity.as_str())).collect();
+    let exempted: Vec<&str> = decision.exempted.iter().map(|rule| rule.id).collect();
+    let worth_it = !findings.is_empty() || !exempted.is_empty() || decision.servers > 0;
+    worth_it.then(|| AuditAnnotations {
+        findings: if findings.is_empty() { "none".to_owned() } else { findings.join(",") },
+        exempted: (!exempted.is_empty()).then(|| exempted.join(",")),
+        database_setting: decision.database_source,
+    })
+}
+
+/// `/spec/template/spec/containers/0/env/1` → `spec.template.spec.containers[0].env[1]`.
+pub fn field_path(pointer: &str) -> String {
+    let mut path = String::with_capacity(pointer.len());
+    for token in pointer.split('/').skip(1) {
+        let token: Cow<'_, str> = if token.contains('~') {
+            token.replace("~1", "/").replace("~0", "~").into()
+        } else {
+            token.into()
+        };
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{token}]"));
+        } else {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&token);
+        }
+    }
+    path
+}
+
+/// Writes an answer with a patch at its end. That is put there by hand: base64 needs no escaping, and serde would look
+/// at each byte of what is most of the answer.
+fn with_patch(response: Response<'_>, patch: &Scripted) -> Vec<u8> {
+    let mut answer = write_within(response, encoded::size(patch) + 48);
+    debug_assert!(answer.ends_with(b"}}"), "an answer ends with its response");
+    answer.truncate(answer.len() - 2);
+    answer.extend_from_slice(b",\"patchType\":\"JSONPatch\",\"patch\":\"");
+    encoded::append(&mut answer, patch);
+    answer.extend_from_slice(b"\"}}");
+    answer
+}
+
+fn write(response: Response<'_>) -> Vec<u8> {
+    write_within(response, 0)
+}
+
+/// Leaves room for so many bytes behind an answer of the usual length.
+fn write_within(response: Response<'_>, more: usize) -> Vec<u8> {
+    let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
+    let mut answer = Vec::with_capacity(256 + more);
+    serde_json::to_writer(&mut answer, &review).expect("strings and booleans always serialise");
+    answer
+}

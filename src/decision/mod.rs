@@ -1,0 +1,230 @@
+//! The whole pipeline on one page: a request in, findings and a patch out.
+//!
+//! The answer depends on the request and the policy alone: never on other objects, time or replicas of us.
+
+pub mod secret;
+
+use std::collections::BTreeSet;
+
+use crate::kubernetes::annotations::Own;
+use crate::kubernetes::object::{Located, classify, locate};
+use crate::kubernetes::{Workload, same_json};
+use crate::migration::plan::Before;
+use crate::migration::{self, Fix, Operation};
+use crate::policy::{Mode, Policy, Settings};
+use crate::review::request::{Request, Unreadable};
+use crate::rule::{self, Finding, Level, Report, Rule, Severity};
+use crate::rules::{self, Subject, psg110_shared_sqlite as shared_sqlite};
+
+/// Which endpoint asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `/mutate`: applies fixes, never denies.
+    Mutate,
+    /// `/validate`: denies what is still wrong, never patches.
+    Validate,
+}
+
+/// What was decided about one object.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// What was found, in the order of the register, severities settled. In audit mode too.
+    pub findings: Vec<Finding>,
+    /// What `/mutate` does. Empty on `/validate`.
+    pub operations: Vec<Operation>,
+    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`).
+    pub edits: Vec<&'static str>,
+    /// Rules that an annotation exempted from, where they would have reported something.
+    pub exempted: Vec<&'static Rule>,
+    /// Whether the object is of a kind we judge, with a pod template that this request creates or changes.
+    pub workload: bool,
+    /// How many Prefect servers its template holds.
+    pub servers: usize,
+    /// Where the leading server's database setting comes from, for the audit log.
+    pub database_source: Option<&'static str>,
+    /// Nothing of this may reach the author: logs, metrics and audit annotations only.
+    pub silent: bool,
+}
+
+impl Decision {
+    /// Whether the object is refused.
+    pub fn denies(&self) -> bool {
+        !self.silent && self.findings.iter().any(|finding| finding.severity == Severity::Deny)
+    }
+}
+
+/// Decides one request.
+///
+/// # Errors
+/// When the object is not shaped as its kind should be; the error names the path and never a value.
+pub fn decide(endpoint: Endpoint, request: &Request<'_>, policy: &Policy) -> Result<Decision, Unreadable> {
+    let (Some(object), true) = (request.object, concerns_us(request)) else { return Ok(Decision::default()) };
+    let settings = policy.settings(&request.namespace);
+    if (&*request.kind.group, &*request.kind.kind) == ("", "Secret") {
+        return decide_secret(endpoint, request, settings);
+    }
+    let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
+    let located = locate(object, found.clone())?;
+    let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
+        // An old object that cannot be read has nothing to say about the new one.
+        Some(old) => locate(old, found).ok(),
+        None => None,
+    };
+    let unchanged = is_unchanged(&located, before.as_ref());
+    let scaled =
+        endpoint == Endpoint::Validate && before.as_ref().is_some_and(|old| located.runs_otherwise(old));
+    if located.terminating || located.template.is_none() || (unchanged && !scaled) {
+        return Ok(Decision::default());
+    }
+    let kind = || request.kind.kind.0.clone();
+    let Some(workload) = located.take(kind(), request.template.as_ref())? else {
+        return Ok(Decision::default());
+    };
+    let before = before.and_then(|located| located.read(kind()).ok().flatten());
+    match &before {
+        Some(before) if unchanged => Ok(scale(&workload, before, settings)),
+        _ => Ok(judge(endpoint, &workload, before.as_ref(), settings)),
+    }
+}
+
+/// A change of replicas or strategy alone: never denied, but one database file for several pods is worth a word.
+fn scale(workload: &Workload<'_>, old: &Workload<'_>, settings: &Settings) -> Decision {
+    let find = |workload: &Workload<'_>, own: &Own<'_>| {
+        let mut report = Report::default();
+        shared_sqlite::check(&Subject::examine(workload, settings, own, None), &mut report);
+        report.into_findings()
+    };
+    let own = Own::read(&workload.template.metadata.annotations);
+    let mut found = find(workload, &own);
+    let stood = find(old, &Own::read(&old.template.metadata.annotations));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
+    found.retain(|finding| !stood.contains(&finding.fault()));
+    for finding in &mut found {
+        finding.only_warn(Some("the pod template is as it was"));
+    }
+    let mut decision = Decision { silent: settings.mode == Mode::Audit, ..Decision::default() };
+    decision.findings = settle(found, &own, settings, &mut decision.exempted);
+    rule::fold(&mut decision.findings);
+    decision
+}
+
+/// A Secret that says it holds a database URL.
+fn decide_secret(
+    endpoint: Endpoint,
+    request: &Request<'_>,
+    settings: &Settings,
+) -> Result<Decision, Unreadable> {
+    if endpoint == Endpoint::Mutate {
+        return Ok(Decision::default());
+    }
+    let mut decision = Decision { silent: settings.mode == Mode::Audit, ..Decision::default() };
+    let found = secret::check(request, settings)?;
+    decision.findings = settle(found, &Own::default(), settings, &mut decision.exempted);
+    Ok(decision)
+}
+
+/// Deletions, connections and subresources (`scale`, `status`) pass unseen.
+fn concerns_us(request: &Request<'_>) -> bool {
+    matches!(&*request.operation, "CREATE" | "UPDATE") && request.sub_resource.is_empty()
+}
+
+/// An update that leaves the template alone is never mutated nor denied.
+fn is_unchanged(new: &Located<'_, '_>, old: Option<&Located<'_, '_>>) -> bool {
+    match (new.template, old.and_then(|old| old.template)) {
+        (Some(new), Some(old)) => same_json(new, old),
+        _ => false,
+    }
+}
+
+/// Findings and edits for one workload.
+fn judge(
+    endpoint: Endpoint,
+    workload: &Workload<'_>,
+    old: Option<&Workload<'_>>,
+    settings: &Settings,
+) -> Decision {
+    let own = Own::read(&workload.template.metadata.annotations);
+    let before = old.map(|workload| Before { workload });
+    let subject = Subject::examine(workload, settings, &own, before.as_ref());
+    let mut decision = Decision {
+        workload: true,
+        servers: subject.servers.len(),
+        database_source: subject.lead().and_then(|lead| lead.database.source()),
+        silent: settings.mode == Mode::Audit,
+        ..Decision::default()
+    };
+    let found = run(endpoint, &subject);
+    decision.findings = settle(found, &own, settings, &mut decision.exempted);
+    if endpoint == Endpoint::Validate && decision.denies() {
+        ratchet(&mut decision.findings, old, settings);
+    }
+    if endpoint == Endpoint::Mutate && !decision.silent {
+        let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());
+        let fixes: Vec<&mut Fix> = fixes.collect();
+        decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
+        decision.operations = migration::operations(workload, fixes);
+    }
+    rule::fold(&mut decision.findings);
+    decision
+}
+
+/// Runs the rules; on `/mutate` only those that can mend something.
+fn run(endpoint: Endpoint, subject: &Subject<'_>) -> Vec<Finding> {
+    let mut report = Report::default();
+    for entry in rules::REGISTER {
+        if endpoint == Endpoint::Validate || entry.rule.fix.is_some() {
+            (entry.check)(subject, &mut report);
+        }
+    }
+    let mut findings = report.into_findings();
+    if endpoint == Endpoint::Mutate {
+        findings.retain(|finding| finding.fix.is_some());
+    }
+    findings
+}
+
+/// Applies policy, exemptions and mode.
+fn settle(
+    found: Vec<Finding>,
+    own: &Own<'_>,
+    settings: &Settings,
+    exempted: &mut Vec<&'static Rule>,
+) -> Vec<Finding> {
+    let mut kept = Vec::with_capacity(found.len());
+    for mut finding in found {
+        let set = settings.set(finding.rule);
+        let level = set.map_or(finding.rule.default, |set| set.level).min(finding.at_most);
+        if level == Level::Off {
+            continue;
+        }
+        if own.allow.contains(&finding.rule) && settings.may_exempt(finding.rule) {
+            if !exempted.contains(&finding.rule) {
+                exempted.push(finding.rule);
+            }
+            continue;
+        }
+        finding.severity =
+            if level == Level::Deny && settings.mode != Mode::Warn { Severity::Deny } else { Severity::Warn };
+        if let Some(set) = set.filter(|set| finding.note.is_none() && set.level == level) {
+            finding.note = Some(format!("set by the policy, line {}", set.line).into());
+        }
+        kept.push(finding);
+    }
+    kept
+}
+
+/// A fault that stood in the old object already only warns, so that a restart or an image bump of an old, faulty
+/// server goes through. What `/mutate` would have mended, and destructive commands, still deny.
+fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Settings) {
+    let Some(old) = old else { return };
+    let own = Own::read(&old.template.metadata.annotations);
+    let stood = run(Endpoint::Validate, &Subject::examine(old, settings, &own, None));
+    let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
+    for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
+        let always = finding.fix.is_some() || finding.rule.id == "PSG203";
+        if !always && stood.contains(&finding.fault()) {
+            finding.severity = Severity::Warn;
+            finding.note = Some("it stood there before this change".into());
+        }
+    }
+}

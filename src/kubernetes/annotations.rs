@@ -1,0 +1,155 @@
+//! Our own annotations, read from the pod template only.
+
+use crate::kubernetes::pod::Annotations;
+use crate::policy::{OnNewerSchema, Serialize, Settings};
+use crate::rule::{self, Rule};
+use crate::rules;
+
+/// The prefix of every annotation of ours.
+pub const PREFIX: &str = "prefect-guard.io/";
+
+/// Where our initContainer stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position<'a> {
+    /// After all others.
+    Last,
+    /// Before all others.
+    First,
+    /// Right before the initContainer of this name.
+    Before(&'a str),
+    /// Right after the initContainer of this name.
+    After(&'a str),
+}
+
+/// What a pod template's annotations say to us.
+#[derive(Debug, Clone, Default)]
+pub struct Own<'a> {
+    /// `inject`.
+    pub inject: Option<bool>,
+    /// `container`.
+    pub container: Option<&'a str>,
+    /// `allow`: the rules named, in the order written.
+    pub allow: Vec<&'static Rule>,
+    /// `position`.
+    pub position: Option<Position<'a>>,
+    /// `serialize`.
+    pub serialize: Option<Serialize>,
+    /// `on-newer-schema`.
+    pub on_newer_schema: Option<OnNewerSchema>,
+    /// Keys and values that we do not know.
+    pub unknown: Vec<Unknown<'a>>,
+}
+
+/// An annotation of ours that we do not understand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown<'a> {
+    /// The key after the prefix.
+    pub key: &'a str,
+    /// What may stand there instead.
+    pub expected: String,
+    /// Whether the key is known and only the value is not.
+    pub value_only: bool,
+}
+
+/// Every key we know, with the values it takes.
+pub const KEYS: [(&str, &str); 6] = [
+    ("inject", "`\"true\"` or `\"false\"`"),
+    ("container", "the name of a container"),
+    ("allow", "rule names or ids, separated by commas"),
+    ("position", "`last`, `first`, `before:NAME` or `after:NAME`"),
+    ("serialize", "`auto`, `always` or `never`"),
+    ("on-newer-schema", "`continue` or `fail`"),
+];
+
+impl<'a> Own<'a> {
+    /// Reads the annotations of a pod template.
+    pub fn read(annotations: &'a Annotations<'a>) -> Self {
+        let mut own = Own::default();
+        for (name, value) in annotations.iter() {
+            if let Some(key) = name.strip_prefix(PREFIX) {
+                own.take(key, value);
+            }
+        }
+        own
+    }
+
+    fn take(&mut self, key: &'a str, value: &'a str) {
+        let understood = match key {
+            "inject" => {
+                self.inject = value.parse().ok();
+                self.inject.is_some()
+            }
+            "container" => {
+                self.container = Some(value).filter(|name| !name.is_empty());
+                self.container.is_some()
+            }
+            "allow" => return self.take_allow(value),
+            "position" => {
+                self.position = position(value);
+                self.position.is_some()
+            }
+            "serialize" => {
+                self.serialize = Serialize::parse(value);
+                self.serialize.is_some()
+            }
+            "on-newer-schema" => {
+                self.on_newer_schema = OnNewerSchema::parse(value);
+                self.on_newer_schema.is_some()
+            }
+            _ => {
+                let keys: Vec<String> = KEYS.iter().map(|(key, _)| format!("`{key}`")).collect();
+                let expected = format!("write one of {}, or remove it", keys.join(", "));
+                return self.not_known(Unknown { key, expected, value_only: false });
+            }
+        };
+        if !understood {
+            let expected = KEYS.iter().find(|(known, _)| *known == key).map_or("", |(_, values)| values);
+            self.not_known(Unknown { key, expected: expected.to_owned(), value_only: true });
+        }
+    }
+
+    /// A few hundred are counted; megabytes of them are nobody's.
+    fn not_known(&mut self, unknown: Unknown<'a>) {
+        const COUNTED: usize = 1_000;
+        if self.unknown.len() < COUNTED {
+            self.unknown.push(unknown);
+        }
+    }
+
+    fn take_allow(&mut self, value: &str) {
+        // Of two annotations of one name the last counts, as in Go.
+        self.allow.clear();
+        for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match rules::find(word) {
+                Some(rule) if self.allow.contains(&rule) => {}
+                Some(rule) => self.allow.push(rule),
+                None => {
+                    let expected = match self.unknown.len() {
+                        0..=rule::TOLD => {
+                            format!("rule names or ids; the closest is `{}`", rules::nearest(word))
+                        }
+                        // More than that is never told.
+                        _ => String::new(),
+                    };
+                    self.not_known(Unknown { key: "allow", expected, value_only: true });
+                }
+            }
+        }
+    }
+
+    /// Whether the template asks for no injection and the policy lets it.
+    pub fn opts_out(&self, settings: &Settings) -> bool {
+        self.inject == Some(false)
+            && rules::find("missing-migration").is_some_and(|rule| settings.may_exempt(rule))
+    }
+}
+
+fn position(value: &str) -> Option<Position<'_>> {
+    match value.split_once(':') {
+        None if value == "last" => Some(Position::Last),
+        None if value == "first" => Some(Position::First),
+        Some(("before", name)) if !name.is_empty() => Some(Position::Before(name)),
+        Some(("after", name)) if !name.is_empty() => Some(Position::After(name)),
+        _ => None,
+    }
+}

@@ -1,0 +1,128 @@
+//! Where the pod template is, and what its containers run.
+
+pub mod annotations;
+pub mod env;
+pub mod image;
+pub mod object;
+pub(crate) mod outline;
+pub mod pod;
+pub mod quantity;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::ops::Deref;
+
+use crate::json::{Kept, cursor};
+pub use pod::{Container, PodTemplate};
+
+pod::show_only!(Workload: kind, class, template);
+
+/// A workload whose pod template we judge.
+pub struct Workload<'a> {
+    /// `Deployment`, `StatefulSet`, `Job`, `CronJob`, or a kind that the policy names.
+    pub kind: Cow<'a, str>,
+    /// What we do with this kind.
+    pub class: Class,
+    /// JSON pointer to the pod template (`/spec/template`).
+    pub template_pointer: Cow<'a, str>,
+    /// The pod template.
+    pub template: Template<'a>,
+    /// The template's text, byte for byte.
+    pub template_raw: &'a str,
+    /// `spec.replicas`; absent means 1.
+    pub replicas: Option<i64>,
+    /// How an update replaces pods.
+    pub rollout: Rollout,
+    /// Names of the `volumeClaimTemplates` of a StatefulSet: volumes backed by a claim.
+    pub claim_templates: Vec<pod::Text<'a>>,
+    /// `ownerReferences` holds a controller: it would undo a mutation.
+    pub controlled: bool,
+    /// `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+    /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
+    pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
+}
+
+/// The pod template of a workload.
+#[derive(Debug)]
+pub enum Template<'a> {
+    /// Read from the workload's text.
+    Own(PodTemplate<'a>),
+    /// Read with the request.
+    OfRequest(&'a PodTemplate<'a>),
+}
+
+impl<'a> Deref for Template<'a> {
+    type Target = PodTemplate<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Template::Own(template) => template,
+            Template::OfRequest(template) => template,
+        }
+    }
+}
+
+/// What is done with a kind of workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Deployment, StatefulSet and the policy's kinds: mutated and validated.
+    Server,
+    /// Job and CronJob: only validated.
+    Job,
+}
+
+/// How an update replaces the pods of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rollout {
+    /// Old and new pods run side by side for a while (a Deployment's default `RollingUpdate` with a surge).
+    #[default]
+    Overlapping,
+    /// The old pod goes before the new one comes (`Recreate`, no surge, StatefulSets).
+    OneAfterTheOther,
+}
+
+impl Workload<'_> {
+    /// JSON pointer to the container list entry: `/spec/template/spec/containers/0`.
+    pub fn container_pointer(&self, at: ContainerRef) -> String {
+        let list = if at.init { "initContainers" } else { "containers" };
+        format!("{}/spec/{list}/{}", self.template_pointer, at.index)
+    }
+
+    /// The pod's volume of this name.
+    pub fn volume(&self, name: &str) -> Option<&pod::Volume<'_>> {
+        let volumes = &self.template.spec.volumes;
+        let order = self.volumes_by_name.get_or_init(|| {
+            let mut order: Vec<usize> = (0..volumes.len()).collect();
+            order.sort_by(|a, b| volumes[*a].name.cmp(&volumes[*b].name));
+            order
+        });
+        let at = order.partition_point(|index| *volumes[*index].name < *name);
+        order.get(at).map(|index| &volumes[*index]).filter(|volume| &*volume.name == name)
+    }
+
+    /// The container at `at`.
+    pub fn container(&self, at: ContainerRef) -> &Kept<'_, Container<'_>> {
+        let spec = &self.template.spec;
+        if at.init { &spec.init_containers()[at.index] } else { &spec.containers[at.index] }
+    }
+}
+
+/// Which container of a template: an index into `containers` or `initContainers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerRef {
+    /// True for `initContainers`.
+    pub init: bool,
+    /// The position in its list.
+    pub index: usize,
+}
+
+/// Equal text, or text that parses to the same value (key order and white space aside).
+pub fn same_json(a: &str, b: &str) -> bool {
+    use serde_json::Value;
+    let by_value = || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    };
+    a == b || cursor::same_in_step(a, b).unwrap_or_else(by_value)
+}

@@ -1,0 +1,299 @@
+//! Reasons not to inject a migration container: where it could only mislead or hang.
+
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::ops::Deref;
+
+use super::call;
+use super::container::NAME;
+use crate::kubernetes::annotations::Own;
+use crate::kubernetes::env::Environment;
+use crate::kubernetes::pod::Annotations;
+use crate::kubernetes::{Container, Workload};
+use crate::policy::Settings;
+use crate::prefect::asyncpg::Address;
+use crate::prefect::settings::Field;
+use crate::shell::command::Change;
+use crate::shell::words::basename;
+use crate::subject::Server;
+
+/// Why nothing is injected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocker {
+    /// There is no Prefect server here.
+    NoServer,
+    /// A controller owns the object and would undo it at each reconcile.
+    Controlled,
+    /// `prefect-guard.io/inject: "false"`.
+    OptedOut,
+    /// `migration.inject: false` in the policy.
+    PolicyOff,
+    /// The user's own initContainer migrates.
+    Adopted,
+    /// The server's own script migrates before it starts the server.
+    MigratesItself,
+    /// SQLite in memory or on no volume: the migrated file would not be the server's.
+    ThrowawaySqlite,
+    /// A setting of the database comes from the server's shell script alone.
+    SettingInScript,
+    /// Prefect is called in an environment that the server's script sets up: no other container can call it so.
+    ProgramInScript,
+    /// An ordinary container has the reserved name.
+    NameTaken,
+    /// The database is reached through an ordinary container of the pod, which starts after all initContainers.
+    OrdinaryProxy(String),
+    /// Something sets up the network or the secrets after our container has run.
+    NoNetwork(Hazard),
+}
+
+/// An injector that comes too late for an initContainer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hazard {
+    /// Who it is.
+    pub who: &'static str,
+    /// The annotation to set, and its value.
+    pub remedy: &'static str,
+}
+
+/// The first blocker, in the order in which they matter to the author.
+pub fn first(
+    workload: &Workload<'_>,
+    settings: &Settings,
+    lead: &Server<'_>,
+    own: &Own<'_>,
+    adopted: &[usize],
+) -> Option<Blocker> {
+    if workload.controlled {
+        return Some(Blocker::Controlled);
+    }
+    if own.opts_out(settings) {
+        return Some(Blocker::OptedOut);
+    }
+    if !adopted.is_empty() {
+        return Some(Blocker::Adopted);
+    }
+    if lead.invocation.upgrades_first() {
+        return Some(Blocker::MigratesItself);
+    }
+    if !settings.inject {
+        return Some(Blocker::PolicyOff);
+    }
+    if workload.template.spec.containers.iter().any(|container| &*container.name == NAME) {
+        return Some(Blocker::NameTaken);
+    }
+    if lead.database.is_throwaway_sqlite() {
+        return Some(Blocker::ThrowawaySqlite);
+    }
+    // What a wrapper in the argv sets (`env URL=…`, `op run --`) it sets for the migration too: it is copied.
+    let in_script = lead.invocation.server().is_none_or(|call| call.position.is_none());
+    if in_script && (lead.database.is_only_in_script() || script_sets_database(lead)) {
+        return Some(Blocker::SettingInScript);
+    }
+    if !call::is_known(lead) {
+        return Some(Blocker::ProgramInScript);
+    }
+    ordinary_proxy(workload, lead)
+        .map(|name| Blocker::OrdinaryProxy(name.to_owned()))
+        .or_else(|| network_hazard(workload).map(Blocker::NoNetwork))
+}
+
+/// Whether the server's script sets what a migration needs to reach the same database, otherwise than `env` does.
+fn script_sets_database(lead: &Server<'_>) -> bool {
+    if call::position(lead).is_some() {
+        // What a wrapper sets stands in the migration's command line too.
+        return false;
+    }
+    let pod = Environment::new(lead.container, true);
+    let is_new = |name: &str, value: Option<&str>| {
+        pod.get(name).is_none_or(|known| value != Some(&*pod.value(known.index).text))
+    };
+    let sets = |change: &Change| match change {
+        Change::Set { name, value, exported: true } => picks_database(name) && is_new(name, value.as_deref()),
+        _ => false,
+    };
+    lead.invocation.changes_before_main().iter().any(sets)
+        || lead.invocation.profile_settings.iter().any(|(name, _)| {
+            picks_database(name) && !pod.variables().any(|known| known.name.eq_ignore_ascii_case(name))
+        })
+}
+
+/// Whether a variable has a say in which database is reached, or in whether it lets one in.
+fn picks_database(name: &str) -> bool {
+    const CONNECT_ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_";
+    let picks = |field: Field| {
+        field.is_component()
+            || matches!(
+                field,
+                Field::Url
+                    | Field::OrionUrl
+                    | Field::ServerJson
+                    | Field::DatabaseJson
+                    | Field::SqlalchemyJson
+                    | Field::ConnectArgsJson
+                    | Field::TlsJson
+                    | Field::SearchPath
+                    | Field::Profile
+                    | Field::ProfilesPath
+            )
+    };
+    Field::named(name).is_some_and(|(field, _)| picks(field))
+        || name.get(..CONNECT_ARGS.len()).is_some_and(|head| head.eq_ignore_ascii_case(CONNECT_ARGS))
+        // What asyncpg reads by itself.
+        || matches!(
+            name,
+            "PGHOST" | "PGPORT" | "PGUSER" | "PGPASSWORD" | "PGPASSFILE" | "PGDATABASE" | "PGSSLMODE" | "PGSSLROOTCERT"
+                | "PGSSLCERT" | "PGSSLKEY" | "PGSSLCRL" | "PGSERVICE" | "PGSERVICEFILE"
+        )
+}
+
+/// Images of proxies to a database, by the last segment of their repository.
+const PROXIES: [&str; 12] = [
+    "cloud-sql-proxy",
+    "cloudsql-proxy",
+    "gce-proxy",
+    "cloud_sql_proxy",
+    "alloydb-auth-proxy",
+    "alloydb-proxy",
+    "pgbouncer",
+    "pgcat",
+    "odyssey",
+    "pgpool",
+    "pgpool2",
+    "rds-iam-proxy",
+];
+
+/// The ordinary container through which the database is reached, if that is how it is reached. Where the address is in
+/// the pod itself, whatever answers there is an ordinary container of it: nothing else of the pod runs by then.
+pub fn ordinary_proxy<'w>(workload: &'w Workload<'_>, lead: &Server<'_>) -> Option<&'w str> {
+    if !lead.database.may_be_local() {
+        return None;
+    }
+    let spec = &workload.template.spec;
+    let is_proxy = |image: &str| {
+        let name = basename(image);
+        let name = name.split(['@', ':']).next().unwrap_or(name);
+        PROXIES.contains(&name) || name.contains("pgbouncer")
+    };
+    let others = || {
+        let all = spec.containers.iter().enumerate();
+        all.filter(|(index, _)| lead.at.init || *index != lead.at.index).map(|(_, container)| container)
+    };
+    let mounted = LazyCell::new(|| lead.container.volume_mounts.iter().map(|mount| &*mount.name).collect());
+    let known = others().find(|container| is_proxy(&container.image));
+    let found = known.or_else(|| others().find(|container| may_answer(workload, lead, container, &mounted)));
+    found.map(|container| &*container.name)
+}
+
+/// What answers at an address of a pod: databases and proxies of any kind, by the last segment of their repository.
+const ANSWERING: [&str; 10] = [
+    "postgres",
+    "postgresql",
+    "postgis",
+    "timescaledb",
+    "pgvector",
+    "haproxy",
+    "envoy",
+    "nginx",
+    "stunnel",
+    "socat",
+];
+
+/// Whether `other` may be what answers at a visible address within the pod: a database or a proxy, or whatever else
+/// there is where no sidecar could answer either.
+fn may_answer<'m>(
+    workload: &Workload<'_>,
+    lead: &Server<'_>,
+    other: &Container<'_>,
+    mounted: &impl Deref<Target = BTreeSet<&'m str>>,
+) -> bool {
+    let spec = &workload.template.spec;
+    let reachable = match lead.database.local_address() {
+        // On the node's network, what answers may be the node's.
+        Some(Address::Loopback) => !spec.host_network,
+        Some(Address::Socket) => shares_an_empty_dir(workload, mounted, other),
+        _ => false,
+    };
+    let repository = basename(&other.image);
+    let answers = ANSWERING.iter().any(|name| repository.split(['@', ':', '-']).next() == Some(name));
+    let has_sidecar = spec.init_containers().iter().any(|container| container.is_native_sidecar());
+    reachable && (answers || (!has_sidecar && other.image != lead.container.image))
+}
+
+/// Whether a container mounts one of these volumes, and nothing outside the pod can put a socket into it.
+fn shares_an_empty_dir(workload: &Workload<'_>, mounted: &BTreeSet<&str>, other: &Container<'_>) -> bool {
+    let is_empty_dir =
+        |name: &str| workload.volume(name).is_some_and(|volume| matches!(&*volume.source, "" | "emptyDir"));
+    other.volume_mounts.iter().any(|mount| mounted.contains(&*mount.name) && is_empty_dir(&mount.name))
+}
+
+/// An injector whose work an initContainer of ours would have to wait for in vain.
+pub fn network_hazard(workload: &Workload<'_>) -> Option<Hazard> {
+    let metadata = &workload.template.metadata;
+    HAZARDS
+        .iter()
+        .find(|known| known.applies(&metadata.annotations, &metadata.labels))
+        .map(|known| known.hazard)
+}
+
+/// How a hazard shows in a template's metadata, and what takes it away.
+struct Known {
+    hazard: Hazard,
+    /// Annotation or label, and the values that switch the injector on.
+    on: (&'static str, &'static [&'static str]),
+    /// Annotations that make it harmless: `None` for any value.
+    harmless: &'static [(&'static str, Option<&'static str>)],
+}
+
+impl Known {
+    fn applies(&self, annotations: &Annotations<'_>, labels: &Annotations<'_>) -> bool {
+        let (key, values) = self.on;
+        let on =
+            [annotations, labels].into_iter().filter_map(|map| map.get(key)).any(|v| values.contains(&v));
+        on && !self.harmless.iter().any(|(key, wanted)| {
+            annotations.get(key).is_some_and(|value| wanted.is_none_or(|wanted| value == wanted))
+        })
+    }
+}
+
+/// Sources: the annotation references of vault-k8s, Istio, Linkerd, Consul and Kuma.
+const HAZARDS: [Known; 4] = [
+    Known {
+        hazard: Hazard { who: "the Vault agent", remedy: "vault.hashicorp.com/agent-init-first: \"true\"" },
+        on: ("vault.hashicorp.com/agent-inject", &["true"]),
+        harmless: &[("vault.hashicorp.com/agent-init-first", Some("true"))],
+    },
+    Known {
+        hazard: Hazard {
+            who: "the Istio sidecar",
+            remedy: "traffic.sidecar.istio.io/excludeOutboundPorts: \"5432\"",
+        },
+        on: ("sidecar.istio.io/inject", &["true"]),
+        harmless: &[
+            ("traffic.sidecar.istio.io/excludeOutboundPorts", None),
+            ("sidecar.istio.io/nativeSidecar", Some("true")),
+        ],
+    },
+    Known {
+        hazard: Hazard {
+            who: "the Linkerd proxy",
+            remedy: "config.linkerd.io/skip-outbound-ports: \"5432\"",
+        },
+        on: ("linkerd.io/inject", &["enabled", "ingress"]),
+        harmless: &[
+            ("config.linkerd.io/skip-outbound-ports", None),
+            ("config.alpha.linkerd.io/proxy-enable-native-sidecar", Some("true")),
+            ("config.beta.linkerd.io/proxy-enable-native-sidecar", Some("true")),
+        ],
+    },
+    Known {
+        hazard: Hazard {
+            who: "the Consul proxy",
+            remedy: "consul.hashicorp.com/transparent-proxy-exclude-outbound-ports: \"5432\"",
+        },
+        on: ("consul.hashicorp.com/connect-inject", &["true"]),
+        harmless: &[
+            ("consul.hashicorp.com/transparent-proxy-exclude-outbound-ports", None),
+            ("consul.hashicorp.com/transparent-proxy", Some("false")),
+        ],
+    },
+];

@@ -1,0 +1,228 @@
+//! The command line of the migration: the server's own way to call `prefect`, with `server database upgrade -y` in
+//! place of `server start …`, and the lock script before it where that is wanted.
+
+use std::borrow::Cow;
+
+use super::script;
+use crate::kubernetes::image::ImageRef;
+use crate::policy::{OnNewerSchema, Serialize};
+use crate::shell::command::{Position, Program, UNKNOWN};
+use crate::shell::words::basename;
+use crate::subject::Server;
+
+/// The script that runs the upgrade under a database lock, as it stands in the pod template.
+///
+/// Kubernetes expands `$(VAR)` and halves `$$` in commands: the script holds neither (a test says so).
+pub const SCRIPT: &str = include_str!("migrate.py");
+
+/// What replaces the server's sub-command.
+const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
+
+/// `prefect orion database upgrade -y`, for Prefect before 2.8.
+const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
+
+/// One word of a command line.
+type Word<'a> = Cow<'a, str>;
+
+/// A container's command and args.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine<'a> {
+    /// Replaces the image's entrypoint; empty keeps it.
+    pub command: Vec<Cow<'a, str>>,
+    /// The arguments.
+    pub args: Vec<Cow<'a, str>>,
+    /// Whether the upgrade takes the lock.
+    pub locked: bool,
+}
+
+impl std::fmt::Debug for CommandLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandLine").field("locked", &self.locked).finish_non_exhaustive()
+    }
+}
+
+/// How the migration of `server` is called.
+pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine<'a> {
+    let call = server.invocation.server();
+    let orion = call.is_some_and(|call| call.orion);
+    let position = position(server);
+    let python = match serialize {
+        Serialize::Never => None,
+        _ if position.is_some_and(|position| position.program_kind == Program::Packaged) => None,
+        _ if server.database.is_visibly_sqlite() || orion => None,
+        Serialize::Auto => beside(server, position).or_else(|| interpreter(server, position)),
+        Serialize::Always => beside(server, position)
+            .or_else(|| interpreter(server, position))
+            .or(Some(Cow::Borrowed("python"))),
+    };
+    let locked = python.is_some();
+    let script = python.map(|python| {
+        let on_newer = Cow::Owned(format!("--on-newer-schema={}", on_newer.as_str()));
+        [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer]
+    });
+    let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
+    let profile = call.and_then(|call| call.profile.clone()).filter(|name| !name.contains(['$', UNKNOWN]));
+    let (command, args) = match position {
+        Some(position) => in_place(server, position, profile, script, tail),
+        None => from_scratch(server, profile, script, tail),
+    };
+    CommandLine { command, args, locked }
+}
+
+/// Programs that start what they are given again whenever it ends, or a file changes: a migration under one of them
+/// would never be done.
+const RESTARTERS: [&str; 13] = [
+    "watchmedo",
+    "watchexec",
+    "watchfiles",
+    "watchman-make",
+    "watch",
+    "nodemon",
+    "entr",
+    "reflex",
+    "hupper",
+    "jurigged",
+    "supervise",
+    "pm2-runtime",
+    "forever",
+];
+
+/// Where the server's call stands in the container's own argv, if the migration can stand there too.
+pub(super) fn position(server: &Server<'_>) -> Option<Position> {
+    let position = server.invocation.server()?.position?;
+    let container = server.container;
+    let mut before = container.command.iter().chain(&container.args).take(position.program);
+    let restarts = before.any(|token| RESTARTERS.contains(&basename(token)));
+    (!restarts).then_some(position)
+}
+
+/// Whether the migration can call Prefect at all: a script may set up the only place where it is found.
+pub(super) fn is_known(server: &Server<'_>) -> bool {
+    position(server).is_some()
+        || is_official(&server.container.image)
+        || script::program(server.container) != script::Program::Unknown
+}
+
+/// The Python beside a `prefect` that a script names by its path.
+fn beside(server: &Server<'_>, position: Option<Position>) -> Option<Word<'static>> {
+    if position.is_some() {
+        // Its words are the migration's too; no script has to be searched for them.
+        return None;
+    }
+    let script::Program::Words(words) = script::program(server.container) else { return None };
+    match words.as_slice() {
+        [prefect] => {
+            prefect.strip_suffix("/bin/prefect").map(|venv| Cow::Owned(format!("{venv}/bin/python")))
+        }
+        [python, ..] => Some(Cow::Owned(python.clone())),
+        [] => None,
+    }
+}
+
+/// Puts the upgrade where the server's call stands in its argv; the split into command and args stays.
+fn in_place<'a>(
+    server: &Server<'a>,
+    position: Position,
+    profile: Option<String>,
+    script: Option<[Word<'a>; 4]>,
+    tail: [Word<'a>; 4],
+) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
+    let container = server.container;
+    let argv: Vec<&'a str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
+    let mut program = prefect_program(&argv, position);
+    // Where it stands behind `server` it is not among what is kept.
+    if !program.iter().any(|word| word == "-p" || word.starts_with("--profile")) {
+        program.extend(with_profile(profile));
+    }
+    let boundary = container.command.len();
+    let inserted = script.as_ref().map_or(0, |script| script.len());
+    let split = match boundary {
+        _ if boundary <= position.program => boundary,
+        _ if inserted > 0 => position.program + inserted,
+        _ => position.program + program.len().min(boundary - position.program),
+    };
+    let mut line: Vec<Word<'a>> =
+        Vec::with_capacity(position.program + inserted + program.len() + tail.len());
+    line.extend(argv[..position.program].iter().map(|token| Cow::Borrowed(*token)));
+    line.extend(script.into_iter().flatten());
+    line.extend(program);
+    line.extend(tail);
+    let args = line.split_off(split);
+    (line, args)
+}
+
+/// The tokens that call `prefect`, global options included.
+fn prefect_program<'a>(argv: &[&'a str], position: Position) -> Vec<Word<'a>> {
+    let first = argv[position.program];
+    match position.program_kind {
+        Program::Prefect | Program::PythonModule | Program::Packaged => {
+            argv[position.program..position.subcommand].iter().map(|token| Cow::Borrowed(*token)).collect()
+        }
+        Program::Asgi => vec![sibling(first, "prefect")],
+        Program::AsgiModule => [first, "-m", "prefect"].map(Cow::Borrowed).to_vec(),
+        // The script takes a program's name: `uv run python -c … prefect`, in place of `uv run -m prefect`.
+        Program::RunnerModule => {
+            let options = argv.get(position.program + 2..position.subcommand).unwrap_or_default();
+            std::iter::once("prefect").chain(options.iter().copied()).map(Cow::Borrowed).collect()
+        }
+    }
+}
+
+fn with_profile<'a>(profile: Option<String>) -> Vec<Word<'a>> {
+    profile.into_iter().flat_map(|name| [Cow::Borrowed("--profile"), Cow::Owned(name)]).collect()
+}
+
+/// The documented fallback, where the server's call cannot be rewritten (a shell script, an unreadable command).
+fn from_scratch<'a>(
+    server: &Server<'a>,
+    profile: Option<String>,
+    script: Option<[Word<'a>; 4]>,
+    tail: [Word<'a>; 4],
+) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
+    let container = server.container;
+    let program: Vec<Word<'a>> = match script::program(container) {
+        script::Program::Words(words) => words.into_iter().map(Cow::Owned).collect(),
+        script::Program::OnPath | script::Program::Unknown => vec![Cow::Borrowed("prefect")],
+    };
+    let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
+    let keeps_entrypoint =
+        container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
+    match (keeps_entrypoint, script) {
+        (true, script) => (Vec::new(), script.into_iter().flatten().chain(call).collect()),
+        (false, Some(script)) => (script.to_vec(), call),
+        (false, None) => (call[..1].to_vec(), call[1..].to_vec()),
+    }
+}
+
+/// The Python that runs the server's Prefect, where it can be named with confidence.
+fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Word<'a>> {
+    let bare = || is_official(&server.container.image).then_some(Cow::Borrowed("python"));
+    let Some(position) = position else { return bare() };
+    let container = server.container;
+    let token = container.command.iter().chain(&container.args).nth(position.program)?;
+    match position.program_kind {
+        Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(&**token)),
+        Program::RunnerModule => Some(Cow::Borrowed("python")),
+        Program::Packaged => None,
+        Program::Prefect | Program::Asgi
+            if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) =>
+        {
+            Some(sibling(token, "python"))
+        }
+        Program::Prefect | Program::Asgi if token.contains('/') => None,
+        Program::Prefect | Program::Asgi if position.in_runner => Some(Cow::Borrowed("python")),
+        Program::Prefect | Program::Asgi => bare(),
+    }
+}
+
+fn is_official(image: &str) -> bool {
+    ImageRef::parse(image).is_some_and(|image| image.is_official_prefect())
+}
+
+/// Another program of the same directory: `/venv/bin/uvicorn` → `/venv/bin/prefect`.
+fn sibling(path: &str, name: &'static str) -> Word<'static> {
+    match path.rsplit_once('/') {
+        Some((directory, _)) => Cow::Owned(format!("{directory}/{name}")),
+        None => Cow::Borrowed(name),
+    }
+}

@@ -1,0 +1,161 @@
+//! Whether a workload needs our migration container, where it goes, and what stands in the way.
+
+use std::collections::BTreeSet;
+
+use super::Fix;
+use super::blocker::{self, Blocker};
+use super::call::{self, CommandLine};
+use super::container::{self, NAME};
+use super::staleness::{Difference, Wanted};
+use crate::json::Kept;
+use crate::kubernetes::annotations::{Own, Position};
+use crate::kubernetes::{Class, Container, Workload};
+use crate::policy::Settings;
+use crate::subject::Server;
+
+/// What stands in the template, and what should.
+pub struct Plan<'a> {
+    /// Position of our own container in the initContainers.
+    pub ours: Option<usize>,
+    /// Positions of migration initContainers that the user wrote.
+    pub adopted: Vec<usize>,
+    /// Why nothing is injected, if so.
+    pub blocker: Option<Blocker>,
+    /// The call the migration makes; `None` without a server.
+    pub call: Option<CommandLine<'a>>,
+    /// What would make it right, and why, in words.
+    pub fix: Option<(Fix, Difference)>,
+    /// What is wrong with our container and left alone, since a controller owns the object.
+    pub left: Option<Difference>,
+}
+
+/// The object before this change, for telling what is left over from it.
+pub struct Before<'a> {
+    /// The old workload.
+    pub workload: &'a Workload<'a>,
+}
+
+impl Before<'_> {
+    /// The container of this name.
+    fn container(&self, name: &str) -> Option<&Container<'_>> {
+        let spec = &self.workload.template.spec;
+        let all = spec.containers.iter().chain(spec.init_containers());
+        all.map(|container| &**container).find(|container| &*container.name == name)
+    }
+
+    /// Our container as it stood.
+    fn ours(&self) -> Option<&Kept<'_, Container<'_>>> {
+        Some(&self.workload.template.spec.init_containers()[position_of_ours(self.workload)?])
+    }
+}
+
+/// Makes the plan for a workload whose servers are known; the first of them leads.
+pub fn make<'a>(
+    workload: &Workload<'_>,
+    settings: &Settings,
+    servers: &[Server<'a>],
+    own: &Own<'_>,
+    before: Option<&Before<'_>>,
+) -> Plan<'a> {
+    let ours = position_of_ours(workload);
+    let adopted = adopted(workload, servers);
+    let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
+        let blocker = Some(Blocker::NoServer);
+        let fix = ours.filter(|_| workload.class == Class::Server && !workload.controlled).map(remove);
+        return Plan { ours, adopted, blocker, call: None, fix, left: None };
+    };
+    let serialize = own.serialize.unwrap_or(settings.serialize);
+    let on_newer = own.on_newer_schema.unwrap_or(settings.on_newer_schema);
+    let call = call::derive(lead, serialize, on_newer);
+    let blocker = blocker::first(workload, settings, lead, own, &adopted);
+    let wanted = || mend(workload, servers, own, &call, ours, before);
+    let (fix, left) = match (&blocker, ours) {
+        (Some(Blocker::Controlled), Some(_)) => (None, wanted().map(|(_, difference)| difference)),
+        (Some(Blocker::Controlled), None) => (None, None),
+        (Some(_), Some(index)) => (Some(remove(index)), None),
+        (Some(_), None) => (None, None),
+        (None, _) => (wanted(), None),
+    };
+    Plan { ours, adopted, blocker, call: Some(call), fix, left }
+}
+
+fn remove(index: usize) -> (Fix, Difference) {
+    (Fix::Remove { index }, "it is not wanted here any more")
+}
+
+/// The fix that leaves our container there, current and in its place.
+fn mend(
+    workload: &Workload<'_>,
+    servers: &[Server<'_>],
+    own: &Own<'_>,
+    call: &CommandLine<'_>,
+    ours: Option<usize>,
+    before: Option<&Before<'_>>,
+) -> Option<(Fix, Difference)> {
+    let at = place(workload, servers, own);
+    let lead = servers.first()?;
+    let wanted = Wanted {
+        server: lead.container,
+        call,
+        workload,
+        before: before.and_then(|before| before.container(&lead.container.name)),
+    };
+    let present = ours.map(|index| &workload.template.spec.init_containers()[index]);
+    let stale = present.and_then(|present| wanted.difference(present));
+    let difference = match (ours, stale) {
+        (None, _) => Some("there is none"),
+        (Some(_), Some(difference)) => Some(difference),
+        (Some(index), None) => (index != at).then_some("it does not stand where it should"),
+    }?;
+    let kept = match present {
+        // A move keeps what other webhooks added to our container.
+        Some(present) => Some(present).filter(|_| stale.is_none()),
+        // What stood there before and still means the same is put back as it was: no new generation.
+        None => before.and_then(Before::ours).filter(|then| wanted.difference(then).is_none()),
+    };
+    let container = match kept {
+        Some(kept) => kept.text().into(),
+        None => container::render(lead.container, call),
+    };
+    Some((Fix::Place { remove: ours, at, container }, difference))
+}
+
+/// Where our container belongs, as an index into the initContainers without it.
+fn place(workload: &Workload<'_>, servers: &[Server<'_>], own: &Own<'_>) -> usize {
+    let others: Vec<&str> = workload
+        .template
+        .spec
+        .init_containers()
+        .iter()
+        .map(|container| &*container.name)
+        .filter(|name| *name != NAME)
+        .collect();
+    let of = |wanted: &str| others.iter().position(|name| *name == wanted);
+    // A server that is itself a native sidecar starts in its turn: the migration has to come before it.
+    let sidecars: BTreeSet<&str> =
+        servers.iter().filter(|server| server.at.init).map(|server| &*server.container.name).collect();
+    let end = others.iter().position(|name| sidecars.contains(name)).unwrap_or(others.len());
+    let wished = match &own.position {
+        Some(Position::First) => Some(0),
+        Some(Position::Before(name)) => of(name),
+        Some(Position::After(name)) => of(name).map(|index| index + 1),
+        Some(Position::Last) | None => None,
+    };
+    wished.unwrap_or(end).min(end)
+}
+
+fn position_of_ours(workload: &Workload<'_>) -> Option<usize> {
+    workload.template.spec.init_containers().iter().position(|container| &*container.name == NAME)
+}
+
+/// InitContainers of the user's that migrate before the first server starts; a native sidecar does not end, so it is
+/// none.
+fn adopted(workload: &Workload<'_>, servers: &[Server<'_>]) -> Vec<usize> {
+    let first = servers.iter().filter(|server| server.at.init).map(|server| server.at.index).min();
+    let migrates = |container: &Container<'_>| {
+        &*container.name != NAME && !container.is_native_sidecar() && container.invocation().is_migration()
+    };
+    let containers = workload.template.spec.init_containers().iter().enumerate();
+    let in_time = containers.take(first.unwrap_or(usize::MAX));
+    in_time.filter(|(_, container)| migrates(container)).map(|(index, _)| index).collect()
+}

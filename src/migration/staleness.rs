@@ -1,0 +1,197 @@
+//! Whether our container is still what the server needs, judged by meaning and not by bytes.
+//!
+//! What the API server defaulted, and fields or variables that another webhook added to our container, are no
+//! difference and are left alone; so re-applying a manifest yields no patch, and no other mutator is fought.
+
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+
+use super::call::{CommandLine, SCRIPT};
+use crate::json::{Kept, List, Unparsed};
+use crate::kubernetes::pod::VolumeMount;
+use crate::kubernetes::{Container, Workload, same_json};
+use crate::shell::command;
+
+/// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).
+const EARLIER_SCRIPTS: &[&str] = &[];
+
+/// What is out of date, in words for the author.
+pub(super) type Difference = &'static str;
+
+/// The texts of a list's entries.
+fn texts<'s, T>(list: &List<'s, T>) -> Vec<&'s str> {
+    list.iter().map(Kept::text).collect()
+}
+
+/// What a server needs of its migration container, and what it was before this change.
+pub(super) struct Wanted<'s> {
+    /// The server's container.
+    pub server: &'s Container<'s>,
+    /// The call it should make.
+    pub call: &'s CommandLine<'s>,
+    /// The workload around it.
+    pub workload: &'s Workload<'s>,
+    /// The same server's container in the old object, if there is one.
+    pub before: Option<&'s Container<'s>>,
+}
+
+impl Wanted<'_> {
+    /// The first difference that matters between `ours` and what is wanted.
+    pub(super) fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
+        let server = self.server;
+        let checks: [(bool, Difference); 8] = [
+            (ours.image.trim() == server.image.trim(), "its image is not the server's"),
+            (pull_policy_agrees(ours, server), "its pull policy is not the server's"),
+            (self.calls_the_same(ours), "it no longer runs the upgrade the way the server is run"),
+            (self.env_agrees(ours), "its environment is not the server's"),
+            (self.env_from_agrees(ours), "its `envFrom` is not the server's"),
+            (self.mounts_agree(ours), "its volume mounts are not the server's"),
+            (ours.restart_policy.is_none(), "it has a `restartPolicy`: an initContainer that migrates ends"),
+            (
+                self.copied_fields_agree(ours),
+                "its resources or security context are what the server had before",
+            ),
+        ];
+        checks.into_iter().find(|(agrees, _)| !agrees).map(|(_, difference)| difference)
+    }
+
+    /// Another webhook may have put a wrapper before our command, so the end of the line is what counts, and that
+    /// what stands before it runs it: `echo` does not.
+    fn calls_the_same(&self, ours: &Container<'_>) -> bool {
+        let wanted: Vec<&str> = self.call.command.iter().chain(&self.call.args).map(|word| &**word).collect();
+        let found: Vec<&str> = ours.command.iter().chain(&ours.args).map(|token| modern(token)).collect();
+        match found.strip_suffix(wanted.as_slice()) {
+            Some([]) => true,
+            Some(wrapper) => {
+                let call = ["prefect", "server", "database", "upgrade"];
+                let line: Vec<&str> = wrapper.iter().copied().chain(call).collect();
+                let runs = command::read(&line, &|_| None);
+                runs.is_migration() && runs.calls.len() == 1
+            }
+            None => false,
+        }
+    }
+
+    /// The server's variables in order; beside them no `PREFECT_…`, none that only the old server had, and none
+    /// that changes what the server's own variables mean here.
+    fn env_agrees(&self, ours: &Container<'_>) -> bool {
+        let (wanted, found) = (texts(&self.server.env), &ours.env);
+        let before = self.before.map(|before| texts(&before.env)).unwrap_or_default();
+        let mut next = 0;
+        for text in &wanted {
+            match found[next..].iter().position(|other| same_json(other.text(), text)) {
+                Some(skipped) => next += skipped + 1,
+                None => return false,
+            }
+        }
+        let (wanted, before) = (Entries::new(&wanted), Entries::new(&before));
+        let redirecting = LazyCell::new(|| self.redirecting());
+        found.iter().all(|variable| {
+            let (name, text) = (&*variable.name, variable.text());
+            let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
+            wanted.contain(text) || !(prefect || before.contain(text) || redirecting.contains(name))
+        })
+    }
+
+    /// The names of variables of which another value would change what the server's variables resolve to.
+    fn redirecting(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        for variable in self.server.env.iter() {
+            names.insert(&*variable.name);
+            let value = variable.value.as_deref().unwrap_or_default();
+            names.extend(value.split("$(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)));
+        }
+        names
+    }
+
+    fn env_from_agrees(&self, ours: &Container<'_>) -> bool {
+        let before = self.before.map(|before| texts(&before.env_from)).unwrap_or_default();
+        contains_in_order(&texts(&ours.env_from), &texts(&self.server.env_from), &before)
+    }
+
+    /// Also no mount of a volume that is gone: the API server would refuse the whole object.
+    fn mounts_agree(&self, ours: &Container<'_>) -> bool {
+        let before = self.before.map(|before| texts(&before.volume_mounts)).unwrap_or_default();
+        let exists = |name: &str| {
+            self.workload.volume(name).is_some()
+                || self.workload.claim_templates.iter().any(|claim| &**claim == name)
+        };
+        let known = |mount: &VolumeMount<'_>| {
+            exists(&mount.name) || self.server.volume_mounts.iter().any(|other| other.name == mount.name)
+        };
+        ours.volume_mounts.iter().all(|mount| known(mount))
+            && contains_in_order(&texts(&ours.volume_mounts), &texts(&self.server.volume_mounts), &before)
+    }
+
+    /// Fields that others may set on our container are stale only when they still say what the old server said.
+    fn copied_fields_agree(&self, ours: &Container<'_>) -> bool {
+        let Some(then) = self.before else { return true };
+        let server = self.server;
+        let directory = &ours.working_dir;
+        let directory_is_stale = *directory != server.working_dir && *directory == then.working_dir;
+        !directory_is_stale
+            && !is_left_over(ours.resources, server.resources, then.resources)
+            && !is_left_over(ours.security_context, server.security_context, then.security_context)
+            && !is_left_over(ours.volume_devices, server.volume_devices, then.volume_devices)
+    }
+}
+
+/// Says what the old server said, and the new one does not.
+fn is_left_over(
+    ours: Option<Unparsed<'_>>,
+    server: Option<Unparsed<'_>>,
+    before: Option<Unparsed<'_>>,
+) -> bool {
+    !same_optional(ours, server) && same_optional(ours, before)
+}
+
+/// A script that an earlier release published reads as today's.
+fn modern(token: &str) -> &str {
+    if EARLIER_SCRIPTS.contains(&token) { SCRIPT } else { token }
+}
+
+/// An absent policy on the server means that nothing defaulted it yet: then ours cannot be wrong.
+fn pull_policy_agrees(ours: &Container<'_>, server: &Container<'_>) -> bool {
+    match (&ours.image_pull_policy, &server.image_pull_policy) {
+        (Some(ours), Some(server)) => ours == server,
+        (None, Some(_)) => false,
+        (_, None) => true,
+    }
+}
+
+/// `wanted` within `found` in order, and nothing in `found` that only `before` had.
+fn contains_in_order(found: &[&str], wanted: &[&str], before: &[&str]) -> bool {
+    let mut rest = found.iter();
+    let contained = wanted.iter().all(|entry| rest.any(|other| same_json(other, entry)));
+    let (wanted, before) = (Entries::new(wanted), Entries::new(before));
+    contained && !found.iter().any(|entry| !wanted.contain(entry) && before.contain(entry))
+}
+
+/// Entries of a list, to be asked for by meaning. Both lists may be thousands long.
+struct Entries<'s> {
+    texts: BTreeSet<&'s str>,
+    /// Made only where a text is not there as it is written.
+    meanings: LazyCell<BTreeSet<String>, Box<dyn FnOnce() -> BTreeSet<String> + 's>>,
+}
+
+impl<'s> Entries<'s> {
+    fn new(list: &'s [&'s str]) -> Self {
+        let meanings = || list.iter().map(|text| meaning(text)).collect();
+        Entries { texts: list.iter().copied().collect(), meanings: LazyCell::new(Box::new(meanings)) }
+    }
+
+    fn contain(&self, entry: &str) -> bool {
+        !self.texts.is_empty() && (self.texts.contains(entry) || self.meanings.contains(&meaning(entry)))
+    }
+}
+
+/// The same text for JSON that means the same: keys in order, no white space.
+fn meaning(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json)
+        .map_or_else(|_| json.to_owned(), |value| value.to_string())
+}
+
+/// `{}` is what the API server makes of an absent `resources`.
+fn same_optional(a: Option<Unparsed<'_>>, b: Option<Unparsed<'_>>) -> bool {
+    same_json(a.map_or("{}", Unparsed::get), b.map_or("{}", Unparsed::get))
+}

@@ -1,0 +1,86 @@
+//! Bytes to a request.
+//!
+//! Two steps: the envelope with the object left as raw text, then (in [`crate::decision`]) the object. So the uid
+//! survives an object that is not shaped as it should be.
+
+mod compact;
+pub mod prefilter;
+pub mod request;
+
+use crate::kubernetes::pod::{Text, null_is_default};
+use request::parse;
+pub use request::{Request, Unreadable};
+
+/// What came in.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// Nothing in the whole review names Prefect: allowed without a look at the object.
+    Unrelated(Request<'a>),
+    /// A review to decide.
+    Review(Request<'a>),
+}
+
+/// Why a body is no AdmissionReview that can be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nothing was sent.
+    #[error("the body is empty: POST an AdmissionReview (admission.k8s.io/v1)")]
+    Empty,
+    /// Not UTF-8.
+    #[error("the body is not UTF-8")]
+    NotText,
+    /// Not JSON, or not shaped as an AdmissionReview.
+    #[error("the body is no AdmissionReview: {0}")]
+    Malformed(#[from] Unreadable),
+    /// Another kind or version.
+    #[error("the body is no AdmissionReview of admission.k8s.io/v1 (`kind` and `apiVersion` say otherwise)")]
+    OtherKind,
+    /// No request in it.
+    #[error("the AdmissionReview holds no `request`")]
+    NoRequest,
+    /// A request without a uid cannot be answered.
+    #[error("the AdmissionReview's `request.uid` is empty")]
+    NoUid,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    api_version: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+/// Reads the body of a POST.
+///
+/// # Errors
+/// When it is no AdmissionReview that can be answered; the error never quotes a value.
+pub fn decode(body: &[u8]) -> Result<Incoming<'_>, Refused> {
+    if body.is_empty() {
+        return Err(Refused::Empty);
+    }
+    if let Some(head) = prefilter::unrelated(body) {
+        return Ok(Incoming::Unrelated(head));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
+    let request = match compact::request(text) {
+        Some(request) => request,
+        None => request(text)?,
+    };
+    if request.uid.is_empty() {
+        return Err(Refused::NoUid);
+    }
+    Ok(Incoming::Review(request))
+}
+
+/// The request of a review, however it is written.
+fn request(text: &str) -> Result<Request<'_>, Refused> {
+    let review: Review<'_> = parse(text)?;
+    if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
+        return Err(Refused::OtherKind);
+    }
+    review.request.ok_or(Refused::NoRequest)
+}

@@ -1,0 +1,263 @@
+//! What a rule reports: the rule, where, what is wrong, what to do, and (where we can mend it) the fix.
+//!
+//! Plain data below everything else.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
+
+use crate::migration::Fix;
+use crate::text::{clip, one_line};
+
+/// What the operator wants done about a rule's findings (`deny | warn | off` in the policy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Not reported at all.
+    Off,
+    /// Reported as a warning; the object passes.
+    Warn,
+    /// The object is refused.
+    Deny,
+}
+
+/// How a finding ends up in an answer, after policy, exemptions and the ratchet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The object passes, and its author is told.
+    Warn,
+    /// The object is refused.
+    Deny,
+}
+
+impl Severity {
+    /// The word used in JSON output, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warn => "warn",
+            Severity::Deny => "deny",
+        }
+    }
+}
+
+/// The permanent identity of a rule and its documentation.
+pub struct Rule {
+    /// `PSG` and three digits; never reused.
+    pub id: &'static str,
+    /// The name that reads after "allow".
+    pub name: &'static str,
+    /// What is done about a finding when the policy says nothing.
+    pub default: Level,
+    /// The release that brought the rule.
+    pub since: &'static str,
+    /// What `/mutate` does about it, in a few words, if it can do something.
+    pub fix: Option<&'static str>,
+    /// What it finds, in one line, for tables and `--help`.
+    pub summary: &'static str,
+    /// The whole page, Markdown, as `prefect-guard explain` prints it.
+    pub page: &'static str,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.name)
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Rule {}
+
+/// Something taken from a manifest that may be, or hold, a secret: it can be compared, never printed.
+///
+/// Only a digest is kept: one value may be at fault many times over, and may be as long as the manifest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Sensitive([u64; 3]);
+
+impl Sensitive {
+    /// The digest of a value.
+    pub fn new(value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        let digest = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(salt);
+            hasher.write(value.as_bytes());
+            hasher.finish()
+        };
+        Sensitive([value.len() as u64, digest(0), digest(1)])
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+/// Where a finding is: in the author's words and as a JSON pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The container's name as the author wrote it.
+    pub container: Option<String>,
+    /// The environment variable's name as the author wrote it.
+    pub variable: Option<String>,
+    /// JSON pointer (RFC 6901) into the object, to the closest field there is.
+    pub pointer: String,
+}
+
+/// One thing a rule found.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Deny or warn, as decided in the end.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// What is wrong, without the place: `driver `psycopg2` is not async`.
+    pub what: String,
+    /// The one thing to do, in the imperative.
+    pub help: String,
+    /// Why the severity is not the rule's own ("stood before this change", "exempted by annotation"…).
+    pub note: Option<Cow<'static, str>>,
+    /// The most this finding may be, whatever the policy says of its rule.
+    pub at_most: Level,
+    /// The value at fault, for telling an old fault from a new one.
+    pub evidence: Sensitive,
+    /// What `/mutate` does about it, if it can.
+    pub fix: Option<Fix>,
+}
+
+/// The longest first line of a message, in bytes (a warning longer than 256 is cut by the API server).
+pub const MESSAGE_LIMIT: usize = 256;
+
+impl Finding {
+    /// The first line: `PSG103 sync-driver: container `api`, env `X`: driver `psycopg2` is not async`.
+    /// At most [`MESSAGE_LIMIT`] bytes, no control characters.
+    pub fn message(&self) -> String {
+        let mut text = format!("{} {}: ", self.rule.id, self.rule.name);
+        if let Some(container) = &self.place.container {
+            text.push_str(&format!("container `{}`", in_code(container, 63)));
+        }
+        if let Some(variable) = &self.place.variable {
+            let separator = if self.place.container.is_some() { ", " } else { "" };
+            text.push_str(&format!("{separator}env `{}`", in_code(variable, 80)));
+        }
+        if self.place.container.is_some() || self.place.variable.is_some() {
+            text.push_str(": ");
+        }
+        text.push_str(&self.what);
+        if let Some(note) = &self.note {
+            text.push_str(&format!(" ({note})"));
+        }
+        // What was cut inside backticks closes them.
+        let is_open = |line: &str| line.matches('`').count() % 2 == 1;
+        let line = one_line(&text, MESSAGE_LIMIT);
+        let shorter = || one_line(&text, MESSAGE_LIMIT - 1);
+        match is_open(&line) {
+            false => line,
+            true if is_open(&shorter()) => shorter() + "`",
+            true => shorter(),
+        }
+    }
+
+    /// What makes two findings the same fault: rule, container, variable and value.
+    pub fn fault(&self) -> (&str, Option<&str>, Option<&str>, Sensitive) {
+        (self.rule.id, self.place.container.as_deref(), self.place.variable.as_deref(), self.evidence)
+    }
+}
+
+/// The most findings of one rule and severity that are told one by one. Nobody reads more, and an object of a few
+/// hundred kilobytes can hold ten thousand.
+pub const TOLD: usize = 20;
+
+/// Puts one line in place of what goes beyond [`TOLD`]. Severities have to be settled: what is folded away denies
+/// or warns as it did.
+pub fn fold(findings: &mut Vec<Finding>) {
+    if findings.len() <= TOLD {
+        return;
+    }
+    let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    for finding in findings.iter() {
+        *counts.entry((finding.rule.id, finding.severity)).or_default() += 1;
+    }
+    let mut told: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    findings.retain_mut(|finding| {
+        let key = (finding.rule.id, finding.severity);
+        let told = told.entry(key).or_default();
+        *told += 1;
+        if *told == TOLD + 1 && counts[&key] > TOLD + 1 {
+            finding.what = format!("and {} more like these", counts[&key] - TOLD);
+            finding.help = "mend those that are named first".to_owned();
+            finding.note = None;
+            finding.place = Place { pointer: std::mem::take(&mut finding.place.pointer), ..Place::default() };
+        }
+        *told <= TOLD + 1
+    });
+}
+
+/// A name as it can stand between backticks.
+fn in_code(name: &str, limit: usize) -> String {
+    clip(name, limit).replace('`', "'")
+}
+
+/// Collects the findings of one object, in the order of the register.
+#[derive(Debug, Default)]
+pub struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Records a finding at its rule's default level; the returned reference takes what is special about it.
+    pub fn add(
+        &mut self,
+        rule: &'static Rule,
+        place: Place,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> &mut Finding {
+        let (what, help) = (what.into(), help.into());
+        self.findings.push(Finding {
+            rule,
+            severity: Severity::Warn,
+            place,
+            what,
+            help,
+            note: None,
+            at_most: Level::Deny,
+            evidence: Sensitive::default(),
+            fix: None,
+        });
+        self.findings.last_mut().expect("a finding was just pushed")
+    }
+
+    /// Everything found, in order.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+impl Finding {
+    /// Ties the finding to the value at fault, so that the same value in the old object only warns.
+    pub fn about(&mut self, value: impl AsRef<str>) -> &mut Self {
+        self.evidence = Sensitive::new(value);
+        self
+    }
+
+    /// Never more than a warning, for the reason given to the reader.
+    pub fn only_warn(&mut self, why: Option<&'static str>) -> &mut Self {
+        self.at_most = Level::Warn;
+        self.note = why.map(Cow::Borrowed).or(self.note.take());
+        self
+    }
+
+    /// What `/mutate` does about it.
+    pub fn mend(&mut self, fix: Fix) -> &mut Self {
+        self.fix = Some(fix);
+        self
+    }
+}

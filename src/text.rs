@@ -1,0 +1,69 @@
+//! Text that is fit to be shown: cut to a length, on one line, without characters that would not show as themselves;
+//! and how far two names are apart. Uses nothing.
+
+use std::borrow::Cow;
+
+/// A variable's name up to where it is none any more: somebody may have written `NAME=VALUE` where the name belongs,
+/// and the value may be a URL with a password.
+pub(crate) fn name_alone(name: &str) -> Cow<'_, str> {
+    match name.find(|c: char| c.is_whitespace() || "=:/@,;\"'{}[]()".contains(c)) {
+        Some(end) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
+/// Cuts a name to `limit` bytes at a character boundary, with an ellipsis when something went.
+pub fn clip(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// Makes a text fit for one line of a warning: what is not printable becomes blanks, and it is cut to `limit` bytes.
+pub fn one_line(text: &str, limit: usize) -> String {
+    clip(&printable(text), limit)
+}
+
+/// The text with a blank for each character that would not show as itself: nothing that somebody wrote may end a
+/// line, move the cursor of a terminal, or turn round what stands beside it.
+pub fn printable(text: &str) -> String {
+    text.chars().map(printable_char).collect()
+}
+
+/// The same for one character.
+pub fn printable_char(c: char) -> char {
+    if is_unprintable(c) { ' ' } else { c }
+}
+
+/// How far two names are apart (Levenshtein), for "did you mean". Names are short: what is longer is cut.
+pub fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 80;
+    let b: Vec<char> = b.chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(LONGEST).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Control characters, and the invisible ones that end a line, or reorder or hide text on a terminal: marks of
+/// direction, joiners, tags.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}

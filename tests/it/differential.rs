@@ -1,0 +1,158 @@
+//! Our verdicts against those of the real Prefect, on cases generated from the grammar of its settings.
+//!
+//! `tests/live/differential.py` runs each case through Prefect's own settings models, SQLAlchemy and asyncpg, without
+//! a database. It needs a Python with `prefect==3.8.8`: `tests/setup` makes one at `target/live/prefect-3.8.8`;
+//! `PREFECT_GUARD_TEST_PYTHON` names another. Without it the test fails: it must not pass by not running.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::support::settings::{Read, deployment};
+use prefect_guard::prefect::database::{Database, Reading};
+use prefect_guard::prefect::url::{Grammar, SQLALCHEMY};
+use prefect_guard::rule::{Level, Report};
+use prefect_guard::rules::{REGISTER, Subject};
+
+/// How many cases are generated, unless `PREFECT_GUARD_TEST_CASES` asks for more.
+const CASES: usize = 600;
+/// At least so many of each verdict.
+const OF_EACH: usize = 100;
+
+#[derive(serde::Deserialize)]
+struct Case {
+    case: String,
+    env: BTreeMap<String, String>,
+    expect: String,
+    why: String,
+}
+
+fn python() -> PathBuf {
+    let named = std::env::var_os("PREFECT_GUARD_TEST_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| crate::support::root().join("target/live/prefect-3.8.8/bin/python"));
+    assert!(
+        python.exists(),
+        "no Python with Prefect 3.8.8 at {}: run `tests/setup`, or name one in PREFECT_GUARD_TEST_PYTHON",
+        python.display()
+    );
+    python
+}
+
+/// What the real Prefect makes of the measured cases and of the generated ones.
+fn cases() -> &'static [Case] {
+    static CASES_RUN: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES_RUN.get_or_init(|| {
+        let output = Command::new(python())
+            .arg(crate::support::root().join("tests/live/differential.py"))
+            .arg(crate::support::root().join("tests/fixtures/truth/database-settings.json"))
+            .args([
+                "--count",
+                &std::env::var("PREFECT_GUARD_TEST_CASES").unwrap_or_else(|_| CASES.to_string()),
+            ])
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("Python starts");
+        assert!(output.status.success(), "the script failed");
+        let text = String::from_utf8(output.stdout).expect("JSON lines");
+        text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect()
+    })
+}
+
+/// Whether a rule about settings denies, with URLs read by `grammar`; and what was said.
+fn judge(case: &Case, grammar: &'static Grammar) -> (bool, Vec<String>) {
+    let env = case.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let manifest = deployment(env).to_string();
+    let mut denied = false;
+    let mut said = Vec::new();
+    Read::of(&manifest, |subject: &mut Subject<'_>| {
+        for server in &mut subject.servers {
+            let reading = Reading {
+                grammar,
+                ..Reading::new(
+                    subject.workload,
+                    server.container,
+                    &server.invocation,
+                    &server.environment,
+                    &[],
+                )
+            };
+            server.database = Database::read(&reading);
+        }
+        let mut report = Report::default();
+        for entry in REGISTER.iter().filter(|entry| entry.rule.id.starts_with("PSG1")) {
+            (entry.check)(subject, &mut report);
+        }
+        for finding in report.into_findings() {
+            denied |= finding.rule.default == Level::Deny && finding.at_most == Level::Deny;
+            said.push(finding.message());
+            said.push(finding.help);
+        }
+    });
+    (denied, said)
+}
+
+fn disagreements(grammar: &'static Grammar) -> Vec<String> {
+    cases()
+        .iter()
+        .filter_map(|case| {
+            let (denied, said) = judge(case, grammar);
+            let ours = if denied { "deny" } else { "allow" };
+            let known = KNOWN.iter().any(|(known, _)| *known == case.case);
+            (ours != case.expect && !known).then(|| {
+                format!(
+                    "{} {:?}: Prefect {} ({}), we {ours} {said:?}",
+                    case.case, case.env, case.expect, case.why
+                )
+            })
+        })
+        .collect()
+}
+
+/// Measured cases in which versions of Prefect differ, with the reason; `docs/disagreements.md` has them too.
+const KNOWN: [(&str, &str); 0] = [];
+
+/// One test for all three: a runner with a process for each test would run Prefect three times.
+#[test]
+fn agrees_with_the_real_prefect_and_would_notice_if_not() {
+    agrees();
+    notices_a_broken_character_class();
+    says_nothing_of_any_value();
+}
+
+fn agrees() {
+    let generated: Vec<&Case> = cases().iter().filter(|case| case.case.starts_with("generated")).collect();
+    assert!(generated.len() >= 500, "only {} generated cases", generated.len());
+    for verdict in ["allow", "deny"] {
+        let count = generated.iter().filter(|case| case.expect == verdict).count();
+        assert!(count >= OF_EACH, "only {count} generated cases of `{verdict}`");
+    }
+    let wrong = disagreements(&SQLALCHEMY);
+    assert!(wrong.is_empty(), "{} of {} disagree:\n{}", wrong.len(), cases().len(), wrong.join("\n"));
+}
+
+/// The comparison can fail: each character class of the grammar, broken, is noticed.
+fn notices_a_broken_character_class() {
+    static BROKEN: [(&str, Grammar); 7] = [
+        ("user", Grammar { user: &[':', '/', '@'], ..SQLALCHEMY }),
+        ("password", Grammar { password: &['@', '/'], ..SQLALCHEMY }),
+        ("host", Grammar { host: &['/', ':'], ..SQLALCHEMY }),
+        ("bracketed", Grammar { bracketed: &['/', '?', ':'], ..SQLALCHEMY }),
+        ("port", Grammar { port: &['?'], ..SQLALCHEMY }),
+        ("database", Grammar { database: &['#'], ..SQLALCHEMY }),
+        ("query", Grammar { query: &['&'], ..SQLALCHEMY }),
+    ];
+    for (class, grammar) in &BROKEN {
+        assert!(!disagreements(grammar).is_empty(), "nothing notices a broken class `{class}`");
+    }
+}
+
+/// No value shows up in what we say, not even in part.
+fn says_nothing_of_any_value() {
+    for case in cases() {
+        let (_, said) = judge(case, &SQLALCHEMY);
+        for secret in ["s3cret", "db.example", "p@ss", "p%40", "xxxxx", "//prefect"] {
+            assert!(!said.iter().any(|line| line.contains(secret)), "{}: {said:?}", case.case);
+        }
+    }
+}

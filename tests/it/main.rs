@@ -1,0 +1,31 @@
+//! Everything that needs the built program or several rooms of it at once, in one binary: it links once.
+
+mod bounds;
+mod bypass;
+// Its whole subject is the certificates of a cluster.
+#[cfg(feature = "cluster")]
+mod certificates;
+mod chart;
+mod cli;
+mod conformance;
+mod differential;
+mod docs;
+mod faults;
+mod golden;
+mod http;
+mod inject;
+mod limits;
+mod manifests;
+mod metrics;
+mod migration_call;
+mod properties;
+mod reapply;
+mod regressions;
+mod reviews;
+mod serving;
+mod shared_decoder;
+mod soak;
+mod structure;
+mod support;
+mod tls;
+mod truth;

@@ -1,0 +1,477 @@
+//! What becomes of the injected container over a workload's life: `kubectl apply`, server-side apply, `replace`,
+//! `set image`, `rollout undo`, other webhooks.
+//!
+//! The API server is played by a few functions here: merging by key, defaulting, then our two endpoints. What they
+//! imitate was seen on a real 1.36 API server; the injected container belongs to no field manager there, so it stays
+//! in the live object until somebody replaces the whole list.
+
+use crate::support::generate::{OURS, reordered, review};
+use crate::support::{ask, json_files, mutated, patch_of, root, rules_of};
+use prefect_guard::decision::Endpoint;
+use prefect_guard::policy::Policy;
+use serde_json::{Value, json};
+
+/// A Deployment as its author has it in Git.
+fn manifest() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "prefect", "namespace": "data"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "prefect"}}, "template": {
+            "metadata": {"labels": {"app": "prefect"}},
+            "spec": {
+                "initContainers": [{"name": "wait-for-db", "image": "busybox:1.37", "command": ["sh", "-c", "nc -z db 5432"]}],
+                "containers": [
+                    {
+                        "name": "api", "image": "prefecthq/prefect:3.8.8-python3.12",
+                        "args": ["prefect", "server", "start", "--host", "0.0.0.0"],
+                        "env": [
+                            {"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+                             "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}},
+                            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                        ],
+                        "volumeMounts": [{"name": "home", "mountPath": "/root/.prefect"}, {"name": "ca", "mountPath": "/ca"}],
+                        "resources": {"limits": {"memory": "1Gi"}},
+                    },
+                    {"name": "metrics", "image": "prom/statsd-exporter:v0.28.0"},
+                ],
+                "volumes": [{"name": "home", "emptyDir": {}}, {"name": "ca", "secret": {"secretName": "ca"}}],
+            },
+        }},
+    })
+}
+
+/// What the API server fills in, on the way in and again after our patch.
+fn defaulted(mut object: Value) -> Value {
+    let spec = &mut object["spec"]["template"]["spec"];
+    let fill = |map: &mut Value, key: &str, value: Value| {
+        let map = map.as_object_mut().expect("an object");
+        if !map.contains_key(key) {
+            map.insert(key.to_owned(), value);
+        }
+    };
+    fill(spec, "restartPolicy", json!("Always"));
+    fill(spec, "schedulerName", json!("default-scheduler"));
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            fill(container, "terminationMessagePath", json!("/dev/termination-log"));
+            fill(container, "terminationMessagePolicy", json!("File"));
+            fill(container, "imagePullPolicy", json!("IfNotPresent"));
+            fill(container, "resources", json!({}));
+            for variable in container["env"].as_array_mut().into_iter().flatten() {
+                if let Some(reference) = variable.pointer_mut("/valueFrom/fieldRef") {
+                    fill(reference, "apiVersion", json!("v1"));
+                }
+            }
+        }
+        if spec[list].is_null() {
+            spec.as_object_mut().expect("an object").shift_remove(list);
+        }
+    }
+    object
+}
+
+/// The key by which a list of the pod spec is merged.
+fn merge_key(path: &str) -> Option<&'static str> {
+    match path {
+        "containers" | "initContainers" | "volumes" | "env" => Some("name"),
+        "volumeMounts" => Some("mountPath"),
+        _ => None,
+    }
+}
+
+/// Where new entries of a merged list land; the two kinds of apply differ.
+#[derive(Clone, Copy)]
+enum Land {
+    AtTheEnd,
+    BeforeWhatOnlyTheServerHas,
+}
+
+/// Three-way merge: what `last` had and `next` has not goes, what `next` has comes, the rest of `live` stays.
+fn merge(live: &Value, last: &Value, next: &Value, path: &str, land: Land) -> Value {
+    match (live, next, merge_key(path)) {
+        (Value::Object(live), Value::Object(next), _) => {
+            let mut merged = live.clone();
+            merged.retain(|key, _| last.get(key).is_none() || next.contains_key(key));
+            for (key, value) in next {
+                let before = live.get(key).unwrap_or(&Value::Null);
+                let value = merge(before, last.get(key).unwrap_or(&Value::Null), value, key, land);
+                merged.insert(key.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Value::Array(live), Value::Array(next), Some(by)) => {
+            let find = |list: &[Value], name: &Value| list.iter().find(|entry| &entry[by] == name).cloned();
+            let last = last.as_array().map_or(&[][..], Vec::as_slice);
+            let mut merged: Vec<Value> = live
+                .iter()
+                .filter(|e| find(last, &e[by]).is_none() || find(next, &e[by]).is_some())
+                .cloned()
+                .collect();
+            for entry in next {
+                let old = find(last, &entry[by]).unwrap_or_default();
+                match merged.iter().position(|known| known[by] == entry[by]) {
+                    Some(at) => merged[at] = merge(&merged[at].clone(), &old, entry, "", land),
+                    None => {
+                        let own = |e: &Value| find(next, &e[by]).is_none();
+                        let at = match land {
+                            Land::AtTheEnd => merged.len(),
+                            Land::BeforeWhatOnlyTheServerHas => {
+                                merged.iter().position(own).unwrap_or(merged.len())
+                            }
+                        };
+                        merged.insert(at, entry.clone());
+                    }
+                }
+            }
+            Value::Array(merged)
+        }
+        _ => next.clone(),
+    }
+}
+
+/// A cluster with one workload in it.
+struct Cluster {
+    live: Value,
+    last: Value,
+    policy: Policy,
+    /// How often the template changed.
+    generation: usize,
+}
+
+impl Cluster {
+    fn create(manifest: &Value) -> Self {
+        Self::create_under(manifest, Policy::default())
+    }
+
+    fn create_under(manifest: &Value, policy: Policy) -> Self {
+        let live = defaulted(mutated(&review(&defaulted(manifest.clone()), None), &policy));
+        let cluster = Cluster { live, last: manifest.clone(), policy, generation: 1 };
+        cluster.expect_good(&cluster.live, None);
+        cluster
+    }
+
+    /// The final object is valid, and a second round of mutation has nothing to add.
+    fn expect_good(&self, object: &Value, old: Option<&Value>) {
+        let body = review(object, old);
+        let verdict = ask(Endpoint::Validate, &body, &self.policy);
+        assert_eq!(verdict["allowed"], true, "{}", verdict["status"]["message"]);
+        assert_eq!(
+            patch_of(&ask(Endpoint::Mutate, &body, &self.policy)).0.len(),
+            0,
+            "mutate wants still more"
+        );
+    }
+
+    fn update(&mut self, object: Value) -> &mut Self {
+        let object = defaulted(object);
+        let after = defaulted(mutated(&review(&object, Some(&self.live)), &self.policy));
+        self.expect_good(&after, Some(&self.live));
+        self.generation += usize::from(after["spec"]["template"] != self.live["spec"]["template"]);
+        self.live = after;
+        self
+    }
+
+    fn apply(&mut self, next: &Value) -> &mut Self {
+        self.apply_landing(next, Land::AtTheEnd)
+    }
+
+    fn apply_landing(&mut self, next: &Value, land: Land) -> &mut Self {
+        let merged = merge(&self.live, &self.last, next, "", land);
+        self.last = next.clone();
+        self.update(merged)
+    }
+
+    fn replace(&mut self, next: &Value) -> &mut Self {
+        self.last = next.clone();
+        self.update(next.clone())
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut Value)) -> &mut Self {
+        let mut object = self.live.clone();
+        change(&mut object["spec"]["template"]["spec"]);
+        self.update(object)
+    }
+
+    fn inits(&self) -> Vec<&str> {
+        let list = self.live["spec"]["template"]["spec"]["initContainers"].as_array();
+        list.into_iter().flatten().map(|container| container["name"].as_str().expect("a name")).collect()
+    }
+
+    fn ours(&self) -> &Value {
+        let list =
+            self.live["spec"]["template"]["spec"]["initContainers"].as_array().expect("initContainers");
+        list.iter().find(|container| container["name"] == OURS).expect("our container")
+    }
+}
+
+fn spec(manifest: &mut Value) -> &mut Value {
+    &mut manifest["spec"]["template"]["spec"]
+}
+
+#[test]
+fn the_same_manifest_over_and_over_changes_nothing() {
+    let mut manifests = vec![manifest()];
+    let mut bare = manifest();
+    spec(&mut bare).as_object_mut().expect("an object").shift_remove("initContainers");
+    manifests.push(bare);
+    for (name, body) in json_files(&root().join("tests/fixtures/reviews")) {
+        let review: Value = serde_json::from_slice(&body).expect("JSON");
+        let object = &review["request"]["object"];
+        if name.starts_with("create") && matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet"))
+        {
+            manifests.push(object.clone());
+        }
+    }
+    assert!(manifests.len() >= 5, "the recorded reviews are there");
+    for manifest in manifests {
+        let mut cluster = Cluster::create(&manifest);
+        let template = cluster.live["spec"]["template"].clone();
+        cluster.apply(&manifest).apply_landing(&manifest, Land::BeforeWhatOnlyTheServerHas);
+        cluster.replace(&manifest).apply(&reordered(&manifest)).replace(&reordered(&manifest));
+        assert_eq!(cluster.live["spec"]["template"], template);
+        assert_eq!(cluster.generation, 1);
+    }
+}
+
+#[test]
+fn a_new_image_is_followed_whoever_sets_it() {
+    let mut cluster = Cluster::create(&manifest());
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.ours()["image"], "prefecthq/prefect:3.9.0-python3.12");
+    assert_eq!(cluster.generation, 2);
+    cluster.apply(&manifest());
+    assert_eq!(cluster.ours()["image"], "prefecthq/prefect:3.8.8-python3.12");
+    // `kubectl set image deployment/prefect '*=…'` names ours too.
+    cluster.edit(|spec| {
+        spec["initContainers"][1]["image"] = json!("prefecthq/prefect:4");
+        spec["containers"][0]["image"] = json!("prefecthq/prefect:4");
+    });
+    assert_eq!(cluster.ours()["image"], "prefecthq/prefect:4");
+    cluster.edit(|spec| spec["initContainers"][1]["image"] = json!("busybox"));
+    assert_eq!(cluster.ours()["image"], "prefecthq/prefect:4");
+}
+
+#[test]
+fn a_changed_setting_is_followed() {
+    let mut next = manifest();
+    let server = &mut spec(&mut next)["containers"][0];
+    server["env"][0]["valueFrom"]["secretKeyRef"]["name"] = json!("other");
+    server["env"].as_array_mut().expect("env").insert(0, json!({"name": "LEVEL", "value": "DEBUG"}));
+    for land in [Land::AtTheEnd, Land::BeforeWhatOnlyTheServerHas] {
+        let mut cluster = Cluster::create(&manifest());
+        cluster.apply_landing(&next, land);
+        assert_eq!(cluster.ours()["env"], cluster.live["spec"]["template"]["spec"]["containers"][0]["env"]);
+        cluster.apply_landing(&manifest(), land);
+        assert_eq!(cluster.ours()["env"].as_array().map(Vec::len), Some(2), "nothing stays behind");
+    }
+}
+
+#[test]
+fn another_order_of_the_variables_is_followed() {
+    let mut cluster = Cluster::create(&manifest());
+    cluster.edit(|spec| {
+        let env = spec["containers"][0]["env"].as_array_mut().expect("env");
+        env.reverse();
+    });
+    assert_eq!(cluster.ours()["env"][0]["name"], "POD");
+}
+
+#[test]
+fn a_removed_volume_takes_our_mount_with_it() {
+    let mut next = manifest();
+    let pod = spec(&mut next);
+    pod["volumes"].as_array_mut().expect("volumes").remove(1);
+    pod["containers"][0]["volumeMounts"].as_array_mut().expect("mounts").remove(1);
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&next);
+    assert_eq!(cluster.ours()["volumeMounts"].as_array().map(Vec::len), Some(1));
+    let mut cluster = Cluster::create(&manifest());
+    cluster.replace(&next);
+    assert_eq!(cluster.ours()["volumeMounts"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_new_security_context_and_new_limits_are_followed() {
+    let mut next = manifest();
+    spec(&mut next)["containers"][0]["securityContext"] = json!({"runAsUser": 1001});
+    spec(&mut next)["containers"][0]["resources"] = json!({"limits": {"memory": "2Gi"}});
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&next);
+    assert_eq!(cluster.ours()["securityContext"], json!({"runAsUser": 1001}));
+    assert_eq!(cluster.ours()["resources"], json!({"limits": {"memory": "2Gi"}}));
+}
+
+#[test]
+fn a_new_init_container_behind_ours_moves_ours_back_to_the_end() {
+    let mut next = manifest();
+    let inits = spec(&mut next)["initContainers"].as_array_mut().expect("initContainers");
+    inits.push(json!({"name": "fetch-ca", "image": "curlimages/curl:8.17.0", "command": ["true"]}));
+    for land in [Land::AtTheEnd, Land::BeforeWhatOnlyTheServerHas] {
+        let mut cluster = Cluster::create(&manifest());
+        let ours = cluster.ours().clone();
+        cluster.apply_landing(&next, land);
+        assert_eq!(cluster.inits(), ["wait-for-db", "fetch-ca", OURS]);
+        assert_eq!(cluster.ours(), &ours, "a move keeps what was there");
+        cluster.apply_landing(&manifest(), land);
+        assert_eq!(cluster.inits(), ["wait-for-db", OURS]);
+        assert_eq!(cluster.generation, 3);
+    }
+}
+
+#[test]
+fn the_position_annotation_is_followed() {
+    let mut next = manifest();
+    next["spec"]["template"]["metadata"]["annotations"] =
+        json!({"prefect-guard.io/position": "before:wait-for-db"});
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&next);
+    assert_eq!(cluster.inits(), [OURS, "wait-for-db"]);
+    cluster.apply(&next);
+    assert_eq!(cluster.generation, 2);
+}
+
+#[test]
+fn what_another_webhook_adds_to_ours_is_left_alone() {
+    let mut cluster = Cluster::create(&manifest());
+    let ours = cluster.live["spec"]["template"]["spec"]["initContainers"][1].as_object_mut().expect("ours");
+    ours.insert("securityContext".to_owned(), json!({"allowPrivilegeEscalation": false}));
+    let env = ours["env"].as_array_mut().expect("env");
+    env.insert(0, json!({"name": "HTTPS_PROXY", "value": "http://proxy:3128"}));
+    env.push(json!({"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "x=y"}));
+    let mounts = ours["volumeMounts"].as_array_mut().expect("mounts");
+    mounts.push(json!({"name": "home", "mountPath": "/injected"}));
+    ours["resources"] = json!({"limits": {"memory": "1Gi"}, "requests": {"cpu": "10m"}});
+    let changed = cluster.live.clone();
+    cluster.expect_good(&changed, None);
+    let mut labelled = manifest();
+    labelled["spec"]["template"]["metadata"]["labels"]["tier"] = json!("data");
+    cluster.apply(&labelled);
+    assert_eq!(cluster.ours(), &changed["spec"]["template"]["spec"]["initContainers"][1]);
+}
+
+#[test]
+fn a_variable_that_would_redirect_the_migration_is_not_left_alone() {
+    let url = "postgresql+asyncpg://prefect:$(DB_PASSWORD)@$(DB_HOST):5432/prefect";
+    let mut manifest = manifest();
+    spec(&mut manifest)["containers"][0]["env"] = json!([
+        {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+        {"name": "DB_HOST", "value": "db.prod"},
+        {"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "value": url},
+    ]);
+    let good = Cluster::create(&manifest).ours()["env"].clone();
+    for (at, name) in [(2, "DB_HOST"), (1, "DB_PASSWORD"), (0, "prefect_server_database_connection_url")] {
+        let mut cluster = Cluster::create(&manifest);
+        cluster.edit(|spec| {
+            let env = spec["initContainers"][1]["env"].as_array_mut().expect("env");
+            env.insert(at, json!({"name": name, "value": "db.test"}));
+        });
+        assert_eq!(cluster.ours()["env"], good, "{name}");
+    }
+}
+
+#[test]
+fn a_wrapper_before_our_command_stays_but_a_muzzle_goes() {
+    let wrap = |words: &[&str]| {
+        let mut cluster = Cluster::create(&manifest());
+        let before = cluster.ours().clone();
+        cluster.edit(|spec| {
+            let ours = &mut spec["initContainers"][1];
+            let mut line: Vec<Value> = words.iter().map(|word| json!(word)).collect();
+            line.extend(ours["args"].as_array().expect("args").iter().cloned());
+            ours["command"] = line.into();
+            ours.as_object_mut().expect("ours").shift_remove("args");
+        });
+        *cluster.ours() == before
+    };
+    assert!(!wrap(&["/vault/vault-env"]));
+    assert!(!wrap(&["tini", "--"]));
+    for muzzle in [
+        &["echo"][..],
+        &["true"],
+        &["sh", "-c", "exit 0", "--"],
+        &["sh", "-c", "prefect server database reset -y", "--"],
+    ] {
+        assert!(wrap(muzzle), "{muzzle:?} was kept");
+    }
+}
+
+#[test]
+fn deleting_ours_brings_it_back_as_it_was() {
+    let mut cluster = Cluster::create(&manifest());
+    let ours = cluster.ours().clone();
+    cluster.edit(|spec| {
+        spec["initContainers"].as_array_mut().expect("initContainers").pop();
+    });
+    assert_eq!((cluster.ours(), cluster.generation), (&ours, 1));
+}
+
+#[test]
+fn rollout_undo_brings_the_old_template_back_exactly() {
+    let mut cluster = Cluster::create(&manifest());
+    let old = cluster.live["spec"]["template"].clone();
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    let mut undone = cluster.live.clone();
+    undone["spec"]["template"] = old.clone();
+    cluster.update(undone);
+    assert_eq!(cluster.live["spec"]["template"], old);
+}
+
+#[test]
+fn opting_out_takes_ours_away_and_opting_in_brings_it_back() {
+    let mut out = manifest();
+    out["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/inject": "false"});
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&out);
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+    let verdict = ask(Endpoint::Validate, &review(&cluster.live, None), &cluster.policy);
+    assert!(rules_of(&verdict).contains(&"PSG201".to_owned()), "{verdict}");
+    cluster.apply(&manifest());
+    assert_eq!(cluster.inits(), ["wait-for-db", OURS]);
+}
+
+#[test]
+fn a_server_that_becomes_a_worker_loses_ours() {
+    let mut worker = manifest();
+    spec(&mut worker)["containers"][0]["args"] = json!(["prefect", "worker", "start", "--pool", "k8s"]);
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&worker);
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+}
+
+#[test]
+fn a_migration_of_the_authors_own_takes_the_place_of_ours_and_is_pinned() {
+    let mut own = manifest();
+    spec(&mut own)["initContainers"].as_array_mut().expect("initContainers").push(json!({
+        "name": "migrate", "image": "prefecthq/prefect:3.4.0", "args": ["prefect", "server", "database", "upgrade", "-y"],
+        "env": [{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}],
+    }));
+    let mut cluster = Cluster::create(&manifest());
+    cluster.apply(&own);
+    assert_eq!(cluster.inits(), ["wait-for-db", "migrate"]);
+    let inits = &cluster.live["spec"]["template"]["spec"]["initContainers"];
+    assert_eq!(inits[1]["image"], "prefecthq/prefect:3.8.8-python3.12");
+    cluster.apply(&own);
+    assert_eq!(cluster.generation, 2, "Git's other image is pinned again, to the same template");
+}
+
+#[test]
+fn what_a_controller_owns_is_not_touched() {
+    let mut owned = manifest();
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "prefect.io/v1", "kind": "PrefectServer", "name": "p", "uid": "u", "controller": true}]);
+    let mut cluster = Cluster::create(&owned);
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+}
+
+#[test]
+fn a_new_policy_waits_for_the_next_change() {
+    let mut cluster = Cluster::create(&manifest());
+    let yaml = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmigration: {serialize: never}\n";
+    cluster.policy = Policy::from_yaml(yaml).expect("a policy");
+    let before = cluster.ours().clone();
+    cluster.apply(&manifest());
+    assert_eq!(cluster.ours(), &before);
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.ours()["args"], json!(["prefect", "server", "database", "upgrade", "-y"]));
+}
