@@ -1,8 +1,7 @@
 //! Detection and verdicts on manifests as people write them: the official charts rendered for many values, and files
 //! found in public repositories.
 //!
-//! They are other people's files and stay outside this repository, in `../shared/manifests`. What each must give is in
-//! `tests/fixtures/manifests.table`: after `/mutate` has done its part, what `/validate` says of every workload with a
+//! They are in `tests/fixtures/manifests`. What each must give is in `tests/fixtures/manifests.table`: after `/mutate` has done its part, what `/validate` says of every workload with a
 //! Prefect server or database command in it. `UPDATE_TABLES=1` writes it anew; then read the difference.
 
 use std::path::{Path, PathBuf};
@@ -45,7 +44,7 @@ fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Every workload of the kinds we judge, in all files.
 fn all() -> Vec<Seen> {
-    let root = crate::support::shared("manifests").expect("the manifests beside the repository");
+    let root = crate::support::root().join("tests/fixtures/manifests");
     let mut files = Vec::new();
     yaml_files(&root, &mut files);
     let mut seen = Vec::new();
@@ -77,7 +76,6 @@ fn all() -> Vec<Seen> {
 }
 
 #[test]
-#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn gives_what_the_table_says() {
     let path = crate::support::root().join("tests/fixtures/manifests.table");
     let head = format!("{:<52} | {:<48} | servers | commands | rules (! denies)\n", "file", "workload");
@@ -93,9 +91,8 @@ fn gives_what_the_table_says() {
 }
 
 #[test]
-#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn takes_nothing_else_for_a_server() {
-    for seen in all().iter().filter(|seen| seen.file.starts_with("wild/other/")) {
+    for seen in all().iter().filter(|seen| seen.file.starts_with("other/")) {
         assert_eq!(
             (seen.servers, seen.commands, seen.rules.len()),
             (0, 0, 0),
@@ -108,32 +105,31 @@ fn takes_nothing_else_for_a_server() {
 
 /// Manifests that really run: nothing in them may be refused.
 const RUNNING: [&str; 22] = [
-    "prefect-worker.yaml",
-    "prometheus-prefect-exporter.yaml",
-    "server-background-nomigrations.yaml",
-    "server-background-services.yaml",
-    "server-default.yaml",
-    "server-existing-secret.yaml",
-    "server-extdb-connstring.yaml",
-    "server-extdb-connstring-secretkey.yaml",
-    "server-hpa.yaml",
-    "server-sqlite.yaml",
-    "wild/job/flowrun-kubernetes-worker.yaml",
-    "wild/job/helm-2026-db-migrations-job.yaml",
-    "wild/job/operator-prefecthq-migration.yaml",
-    "wild/server/bookgen-shell-export.yaml",
-    "wild/server/helm-2023-02-orion.yaml",
-    "wild/server/helm-2023-08.yaml",
-    "wild/server/helm-2025-09-separate.yaml",
-    "wild/server/helm-2026-components-zalando.yaml",
-    "wild/server/helm-2026-default.yaml",
-    "wild/server/helm-2026-sqlite.yaml",
-    "wild/server/mira-secretref.yaml",
-    "wild/server/operator-chrisguidry-sqlite.yaml",
+    "chart/prefect-worker.yaml",
+    "chart/prometheus-prefect-exporter.yaml",
+    "chart/server-background-nomigrations.yaml",
+    "chart/server-background-services.yaml",
+    "chart/server-default.yaml",
+    "chart/server-existing-secret.yaml",
+    "chart/server-extdb-connstring.yaml",
+    "chart/server-extdb-connstring-secretkey.yaml",
+    "chart/server-hpa.yaml",
+    "chart/server-sqlite.yaml",
+    "job/flowrun-kubernetes-worker.yaml",
+    "job/helm-2026-db-migrations-job.yaml",
+    "job/operator-migration.yaml",
+    "server/shell-export.yaml",
+    "server/helm-2023-02-orion.yaml",
+    "server/helm-2023-08.yaml",
+    "server/helm-2025-09-separate.yaml",
+    "server/helm-2026-components-zalando.yaml",
+    "server/helm-2026-default.yaml",
+    "server/helm-2026-sqlite.yaml",
+    "server/secretref.yaml",
+    "server/operator-sqlite.yaml",
 ];
 
 #[test]
-#[ignore = "needs ../shared/manifests, which are other people's files; `tests/run` runs it where they are"]
 fn refuses_nothing_that_runs() {
     let all = all();
     for file in RUNNING {

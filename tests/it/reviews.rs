@@ -4,7 +4,7 @@
 //! anew, then read the difference. `tests/it/conformance.rs` holds the server to the same tables.
 
 use crate::support::table::compare;
-use crate::support::{ask, json_files, root, shared};
+use crate::support::{ask, recorded_reviews};
 use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
 use serde_json::Value;
@@ -15,14 +15,7 @@ fn engine(endpoint: Endpoint, body: &[u8]) -> Value {
 
 #[test]
 fn answers_the_recorded_reviews_as_the_table_says() {
-    compare("reviews.table", &json_files(&root().join("tests/fixtures/reviews")), &engine);
-}
-
-#[test]
-#[ignore = "needs the recorded chart reviews in ../shared; `tests/run` runs it where they are"]
-fn answers_the_chart_reviews_as_the_table_says() {
-    let folder = shared("reviews").expect("the recorded chart reviews beside the repository");
-    let chart: Vec<_> =
-        json_files(&folder).into_iter().filter(|(name, _)| name.starts_with("chart-")).collect();
+    let (chart, others) = recorded_reviews();
+    compare("reviews.table", &others, &engine);
     compare("chart-reviews.table", &chart, &engine);
 }

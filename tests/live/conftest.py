@@ -37,7 +37,6 @@ def open_directory():
 @pytest.fixture(scope="session")
 def postgres(open_directory):
     server = Postgres(open_directory()).start()
-    report.version("PostgreSQL", server.version())
     yield server
     server.stop()
 

@@ -16,20 +16,18 @@ import subprocess
 from pathlib import Path
 
 import migration
+from services import binaries
 
 TABLE = migration.ROOT / "docs/tested.md"
-VERSIONS = {}
-NOTES = {}
 RESULTS = {}
+# What a test says of itself travels with its report, also from one worker process to the one
+# that writes the table.
+TITLE, FILE, MEASURED = "title", "file", "measured"
 KEPT = migration.LIVE / "results.json"
 
 
-def version(name, text):
-    VERSIONS[name] = text
-
-
 def note(item, text):
-    NOTES.setdefault(item.nodeid, []).append(text)
+    item.user_properties.append((MEASURED, text))
 
 
 def pytest_addoption(parser):
@@ -45,12 +43,19 @@ def title(item):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        RESULTS[item.nodeid] = {"title": title(item), "file": item.path.name}
+        item.user_properties += [(TITLE, title(item)), (FILE, item.path.name)]
 
 
 def pytest_runtest_logreport(report):
+    said = {}
+    for key, value in report.user_properties:
+        said.setdefault(key, []).append(value)
+    if TITLE not in said:
+        return  # a worker process that died says nothing but that; pytest counts it as failed
+    result = RESULTS.setdefault(report.nodeid, {})
+    result |= {TITLE: said[TITLE][0], FILE: said[FILE][0]}
+    result[MEASURED] = said.get(MEASURED, [])
     if report.when == "call" or report.outcome != "passed":
-        result = RESULTS[report.nodeid]
         result["outcome"] = report.outcome
         result["seconds"] = report.duration
 
@@ -72,14 +77,13 @@ def keep():
     """Add this run's results to those kept that still hold; all of them."""
     with KEPT.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = {"versions": {}, "results": {}}
+        kept = {"results": {}}
         if KEPT.exists():
             kept = json.loads(KEPT.read_text())
-        kept["versions"] |= VERSIONS
         for nodeid, result in RESULTS.items():
             if "outcome" in result:
-                of = {"of": PRINTS[result["file"]], "measured": NOTES.get(nodeid, [])}
-                kept["results"][nodeid.rpartition("/")[2]] = result | of
+                key = nodeid.rpartition("/")[2]
+                kept["results"][key] = result | {"of": PRINTS[result["file"]]}
         for key, result in list(kept["results"].items()):
             if result["of"] != PRINTS.get(result["file"]):
                 del kept["results"][key]
@@ -100,7 +104,7 @@ def table(kept):
     os_release = platform.freedesktop_os_release()
     found = {
         os_release["NAME"]: f"{os_release['VERSION_ID']}, {os.cpu_count()} cores",
-        **kept["versions"],
+        "PostgreSQL": output(binaries() / "postgres", "--version").split()[2],
         "pgbouncer": output("pgbouncer", "--version").split()[1],
     }
     for prefect in (
@@ -148,6 +152,8 @@ def is_whole(config):
 
 
 def pytest_sessionfinish(session, exitstatus):
+    if hasattr(session.config, "workerinput"):
+        return  # a worker: the process that gathers all reports writes
     kept = keep()
     if session.config.option.write_table:
         if all(result["outcome"] == "passed" for result in kept["results"].values()):

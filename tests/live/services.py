@@ -136,10 +136,6 @@ class Postgres:
             db.execute(f"CREATE DATABASE {database.name}")
         return database
 
-    def version(self):
-        with self.connect() as db:
-            return db.execute("SHOW server_version").fetchone()[0].split()[0]
-
 
 class Database:
     """One database of a `Postgres`, empty to begin with."""

@@ -165,9 +165,9 @@ fn every_recorded_review_is_in_a_table() {
     let tabled = REVIEWS.iter().map(|(name, _)| *name).chain(NOT_SELECTED.iter().copied());
     let mut tabled: Vec<String> = tabled.map(|name| format!("{name}.json")).collect();
     tabled.sort();
-    let folder = std::fs::read_dir(repository("tests/fixtures/reviews")).expect("the folder");
-    let mut files: Vec<String> =
-        folder.map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8")).collect();
+    // Those of the charts have a test of their own.
+    let (_, others) = crate::support::recorded_reviews();
+    let mut files: Vec<String> = others.into_iter().map(|(name, _)| name + ".json").collect();
     files.sort();
     assert_eq!(files, tabled);
 }
@@ -323,15 +323,13 @@ fn jobs_reach_us_only_with_the_database_in_their_command() {
     assert_eq!(filter.evaluate(&update), Ok(Outcome::Spared("template-changed".into())));
 }
 
-/// Run with `cargo nextest run --test it chart::run-ignored only`, where that folder lies beside the repository.
 #[test]
-#[ignore = "needs ../shared/reviews and ../shared/manifests; `tests/run` runs it where they are"]
 fn charts_and_manifests_of_others_are_sent_or_spared() {
     let filters = filters();
     let spared = ["worker", "exporter", "postgresql"];
-    let folder = repository("../shared/reviews");
+    let folder = repository("tests/fixtures/reviews");
     let mut seen = 0;
-    for entry in std::fs::read_dir(folder).expect("../shared/reviews") {
+    for entry in std::fs::read_dir(folder).expect("the recorded reviews") {
         let path = entry.expect("entry").path();
         let name = path.file_stem().expect("name").to_str().expect("UTF-8").to_owned();
         if !name.starts_with("chart-") {
@@ -356,7 +354,7 @@ fn wild(filters: &BTreeMap<&str, Filter>) {
     let mut wrong = Vec::new();
     for (folder, servers) in [("server", true), ("other", false), ("job", false)] {
         for entry in
-            std::fs::read_dir(repository("../shared/manifests/wild").join(folder)).expect("the folder")
+            std::fs::read_dir(repository("tests/fixtures/manifests").join(folder)).expect("the folder")
         {
             let path = entry.expect("entry").path();
             let name = path.file_name().expect("name").to_str().expect("UTF-8").to_owned();

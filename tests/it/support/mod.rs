@@ -6,7 +6,7 @@ pub mod generate;
 pub mod golden;
 pub mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionResponse, AdmissionReview};
@@ -20,10 +20,13 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The recorded material beside the repository, where there is one.
-pub fn shared(part: &str) -> Option<PathBuf> {
-    let folder = root().join("../shared").join(part);
-    folder.is_dir().then_some(folder)
+/// The reviews that a real API server sent: those of the official charts' objects, and all others.
+pub fn recorded_reviews() -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
+    let (chart, others): (Vec<_>, Vec<_>) = json_files(&root().join("tests/fixtures/reviews"))
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("chart-"));
+    assert!(chart.len() > 15 && others.len() > 15, "{} and {} reviews", chart.len(), others.len());
+    (chart, others)
 }
 
 /// Every JSON file of a folder, by name.
