@@ -11,6 +11,7 @@ pub mod demo;
 #[cfg(feature = "cluster")]
 pub mod eject;
 pub mod explain;
+pub mod init;
 pub mod inject;
 mod judge;
 mod misplaced;
@@ -57,6 +58,7 @@ enum Task {
     Explain(explain::Args),
     Demo(demo::Args),
     Policy(policy::Args),
+    Init(init::Args),
     Completions(completions::Args),
 }
 
@@ -114,6 +116,7 @@ fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         Task::Audit(args) => audit::run(args, &mut patient),
         Task::Explain(args) => explain::run(args, &mut patient),
         Task::Policy(args) => policy::run(args, &mut patient),
+        Task::Init(args) => init::run(args, &mut patient),
         Task::Completions(args) => completions::run(args, &mut patient),
         #[cfg(feature = "cluster")]
         Task::Eject(args) => return in_steps(eject::run(args, out)?, out),

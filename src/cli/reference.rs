@@ -35,8 +35,7 @@ fn rows(root: &Value, schema: &Value, prefix: &str, text: &mut String) {
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{prefix}{key}");
         let inner = resolve(root, property);
-        let says =
-            property["description"].as_str().or_else(|| inner["description"].as_str()).unwrap_or_default();
+        let says = description(root, property);
         let says = says.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         text.push_str(&format!("| `{path}` | {} | {says} |\n", values(root, inner)));
         match key.as_str() {
@@ -51,8 +50,14 @@ fn rows(root: &Value, schema: &Value, prefix: &str, text: &mut String) {
     }
 }
 
+/// What a key is, in the words of its documentation.
+pub(super) fn description<'s>(root: &'s Value, property: &'s Value) -> &'s str {
+    let own = property["description"].as_str();
+    own.or_else(|| resolve(root, property)["description"].as_str()).unwrap_or_default()
+}
+
 /// Follows a reference, and an alternative with null to what it is when it is given.
-fn resolve<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+pub(super) fn resolve<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     if let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
         return root.pointer(pointer).map_or(schema, |found| resolve(root, found));
     }
@@ -62,25 +67,41 @@ fn resolve<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     }
 }
 
-fn values(root: &Value, schema: &Value) -> String {
-    let quoted = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+/// The values a key may have, where they can be listed.
+pub(super) fn choices(root: &Value, schema: &Value) -> Vec<String> {
+    let schema = resolve(root, schema);
     if let Some(all) = schema["oneOf"].as_array() {
-        let names: Vec<String> = all.iter().map(|one| format!("`{}`", quoted(&one["const"]))).collect();
-        return names.join(", ");
+        return all.iter().map(|one| plain(&one["const"])).collect();
     }
     if let Some(all) = schema["enum"].as_array() {
-        let names: Vec<String> =
-            all.iter().filter(|one| one.is_string()).map(|one| format!("`{}`", quoted(one))).collect();
-        return names.join(", ");
+        return all.iter().filter(|one| one.is_string()).map(plain).collect();
     }
-    let kind = match &schema["type"] {
-        Value::Array(all) => all.iter().find(|one| *one != "null").map(quoted).unwrap_or_default(),
-        kind => quoted(kind),
-    };
-    match kind.as_str() {
+    match kind(schema).as_str() {
+        "boolean" => vec!["true".to_owned(), "false".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+/// The JSON type of a key's value.
+pub(super) fn kind(schema: &Value) -> String {
+    match &schema["type"] {
+        Value::Array(all) => all.iter().find(|one| *one != "null").map(plain).unwrap_or_default(),
+        kind => plain(kind),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn values(root: &Value, schema: &Value) -> String {
+    let choices = choices(root, schema);
+    if !choices.is_empty() {
+        return choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ");
+    }
+    match kind(schema).as_str() {
         "array" if resolve(root, &schema["items"])["enum"].is_array() => "list of rules".to_owned(),
         "array" => "list".to_owned(),
-        "boolean" => "`true`, `false`".to_owned(),
         "object" if schema["properties"]["PSG203"].is_object() => "rule: `deny`, `warn`, `off`".to_owned(),
         "object" => "map".to_owned(),
         other => other.to_owned(),

@@ -568,3 +568,20 @@ fn files_that_never_end_or_begin_are_refused() {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-c", &shell, env!("CARGO_BIN_EXE_prefect-guard")]);
     command.assert().success();
 }
+
+#[test]
+fn init_writes_a_policy_that_check_reads_and_never_over_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let path = file.to_str().unwrap();
+    let ran = run(&["init", path]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    assert_eq!(run(&["policy", "check", path]).code, 0);
+    std::fs::write(&file, "mine").unwrap();
+    let ran = run(&["init", path]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("is there already") && ran.err.contains("--force"), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(run(&["init", "--force", path]).code, 0);
+    assert_eq!(run(&["init", "-"]).out, std::fs::read_to_string(&file).unwrap());
+}
