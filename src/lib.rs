@@ -21,6 +21,8 @@ pub mod answer;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod decision;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod environment;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod json;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod kubernetes;
@@ -36,6 +38,8 @@ pub mod review;
 pub mod rule;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod rules;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+pub mod server;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 pub mod shell;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]

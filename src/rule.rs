@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use crate::migration::Fix;
-use crate::text::{clip, one_line};
+use crate::text::{clip, distance, one_line};
 
 /// What the operator wants done about a rule's findings (`deny | warn | off` in the policy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,67 @@ impl Severity {
     }
 }
 
+/// What `/mutate` can do about the findings of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixAvailability {
+    /// Nothing: the author has to act.
+    None,
+    /// It injects the migration initContainer.
+    Injects,
+    /// It replaces, moves or removes the injected initContainer.
+    Resynchronises,
+    /// It sets the image of a migration initContainer that the author wrote.
+    PinsImage,
+}
+
+impl FixAvailability {
+    /// Whether it does anything.
+    pub fn is_some(self) -> bool {
+        self != FixAvailability::None
+    }
+
+    /// What it does, in a few words.
+    pub fn in_words(self) -> Option<&'static str> {
+        match self {
+            FixAvailability::None => None,
+            FixAvailability::Injects => Some("injects the migration initContainer"),
+            FixAvailability::Resynchronises => Some("replaces, moves or removes our initContainer"),
+            FixAvailability::PinsImage => Some("sets the image of the migration initContainer"),
+        }
+    }
+}
+
+/// How much a rule has to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One workload.
+    Object,
+    /// One workload, and also when its replicas or strategy change while its pod template stays.
+    ObjectAndScale,
+    /// Several objects: `check` and `audit` only, since a review holds one.
+    Stream,
+}
+
+/// Whether an update may keep a fault that the object had before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ratchet {
+    /// It only warns, so that a restart or an image bump of an old, faulty server goes through.
+    LetsGo,
+    /// It denies all the same.
+    Holds,
+}
+
+/// What a rule does for a Secret that says it holds a database URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfSecret {
+    /// Nothing: it judges what stands around the URL (replicas, volumes, other variables).
+    Nothing,
+    /// It judges the URL.
+    JudgesUrl,
+    /// It reports that the URL is not there.
+    ReportsMissing,
+}
+
 /// The permanent identity of a rule and its documentation.
 pub struct Rule {
     /// `PSG` and three digits; never reused.
@@ -50,12 +111,34 @@ pub struct Rule {
     pub default: Level,
     /// The release that brought the rule.
     pub since: &'static str,
-    /// What `/mutate` does about it, in a few words, if it can do something.
-    pub fix: Option<&'static str>,
+    /// What `/mutate` does about a finding.
+    pub fix: FixAvailability,
+    /// How much the rule has to see.
+    pub scope: Scope,
+    /// Whether a fault that the old object had already is let go.
+    pub ratchet: Ratchet,
+    /// What the rule does for a Secret whose label says that it holds a database URL.
+    pub secret: OfSecret,
     /// What it finds, in one line, for tables and `--help`.
     pub summary: &'static str,
     /// The whole page, Markdown, as `prefect-guard explain` prints it.
     pub page: &'static str,
+}
+
+impl Rule {
+    /// What most rules have in common; each writes out what differs, and its identity.
+    pub const USUAL: Rule = Rule {
+        id: "",
+        name: "",
+        default: Level::Deny,
+        since: "",
+        fix: FixAvailability::None,
+        scope: Scope::Object,
+        ratchet: Ratchet::LetsGo,
+        secret: OfSecret::Nothing,
+        summary: "",
+        page: "",
+    };
 }
 
 impl fmt::Debug for Rule {
@@ -71,6 +154,33 @@ impl PartialEq for Rule {
 }
 
 impl Eq for Rule {}
+
+/// All rules there are, for whoever resolves a name that somebody wrote. `rules` has the one that is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue(pub &'static [&'static Rule]);
+
+impl Catalogue {
+    /// Every rule, in the order of the ids.
+    pub fn rules(self) -> impl Iterator<Item = &'static Rule> {
+        self.0.iter().copied()
+    }
+
+    /// The rule with this id (`PSG103`) or name (`sync-driver`), in any case.
+    pub fn find(self, id_or_name: &str) -> Option<&'static Rule> {
+        let wanted = id_or_name.trim();
+        self.rules()
+            .find(|rule| rule.id.eq_ignore_ascii_case(wanted) || rule.name.eq_ignore_ascii_case(wanted))
+    }
+
+    /// The name of the rule that is written most like `word`, for "did you mean".
+    pub fn nearest(self, word: &str) -> &'static str {
+        let word = word.to_lowercase();
+        let far = |rule: &&Rule| {
+            [rule.name, rule.id].into_iter().map(|known| distance(&word, &known.to_lowercase())).min()
+        };
+        self.rules().min_by_key(far).map_or("", |rule| rule.name)
+    }
+}
 
 /// Something taken from a manifest that may be, or hold, a secret: it can be compared, never printed.
 ///

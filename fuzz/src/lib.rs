@@ -185,7 +185,7 @@ pub fn shell(bytes: &[u8]) {
 /// A policy file: settings, or an error that can be read.
 pub fn policy(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Policy::from_yaml(text) {
+    match Policy::from_yaml(text, prefect_guard::rules::CATALOGUE) {
         Ok(policy) => {
             let object = deployment(&json!({"name": "api", "command": ["prefect", "server", "start"]}));
             answer(Endpoint::Validate, &review(&object), &policy);

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::kubernetes::annotations::{KEYS, PREFIX};
 use crate::kubernetes::object::classify;
 use crate::policy::Policy;
+use crate::policy::annotations::{KEYS, PREFIX};
 use crate::review::request::GroupVersionKind;
 use crate::rule::{Finding, Level, Place, Report};
 use crate::rules::{self, psg903_unknown_annotation::RULE};

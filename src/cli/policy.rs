@@ -7,7 +7,8 @@ use anyhow::Context as _;
 
 use super::{Outcome, note};
 use crate::manifest::files;
-use crate::policy::Policy;
+use crate::policy::{Policy, schema};
+use crate::rules::CATALOGUE;
 
 /// Checks a policy file, or prints its JSON Schema.
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
             note(format_args!("`{}` is a policy", file.display()));
         }
         Command::Schema => {
-            serde_json::to_writer_pretty(&mut *out, &Policy::schema())?;
+            serde_json::to_writer_pretty(&mut *out, &schema(CATALOGUE))?;
             writeln!(out)?;
         }
     }
@@ -60,5 +61,5 @@ pub(super) fn load(file: Option<&PathBuf>) -> anyhow::Result<Policy> {
     let Some(file) = file else { return Ok(Policy::default()) };
     let text = files::read(file, &file.display().to_string())
         .with_context(|| format!("cannot read the policy `{}`", file.display()))?;
-    Policy::from_yaml(&text).with_context(|| format!("cannot use the policy `{}`", file.display()))
+    Policy::from_yaml(&text, CATALOGUE).with_context(|| format!("cannot use the policy `{}`", file.display()))
 }

@@ -3,12 +3,13 @@
 use clap::Command;
 use serde_json::Value;
 
-use crate::kubernetes::annotations::{KEYS, PREFIX};
-use crate::policy::Policy;
+use crate::policy::annotations::{KEYS, PREFIX};
+use crate::policy::schema;
+use crate::rules::CATALOGUE;
 
 /// The policy reference, as `docs/policy.md` holds it.
 pub fn policy() -> String {
-    let schema = Policy::schema();
+    let schema = schema(CATALOGUE);
     let mut text = String::from(
         "# The policy file\n\nGenerated from the schema; do not edit. The schema itself is \
          [policy.schema.json](policy.schema.json), or `prefect-guard policy schema`; examples are in \

@@ -6,15 +6,15 @@ pub mod secret;
 
 use std::collections::BTreeSet;
 
-use crate::kubernetes::annotations::Own;
 use crate::kubernetes::object::{Located, classify, locate};
 use crate::kubernetes::{Workload, same_json};
 use crate::migration::plan::Before;
 use crate::migration::{self, Fix, Operation};
+use crate::policy::annotations::Own;
 use crate::policy::{Mode, Policy, Settings};
 use crate::review::request::{Request, Unreadable};
-use crate::rule::{self, Finding, Level, Report, Rule, Severity};
-use crate::rules::{self, Subject, psg110_shared_sqlite as shared_sqlite};
+use crate::rule::{self, Finding, Level, Ratchet, Rule, Scope, Severity};
+use crate::rules::{self, CATALOGUE, Subject};
 
 /// Which endpoint asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,13 +90,12 @@ pub fn decide(endpoint: Endpoint, request: &Request<'_>, policy: &Policy) -> Res
 /// A change of replicas or strategy alone: never denied, but one database file for several pods is worth a word.
 fn scale(workload: &Workload<'_>, old: &Workload<'_>, settings: &Settings) -> Decision {
     let find = |workload: &Workload<'_>, own: &Own<'_>| {
-        let mut report = Report::default();
-        shared_sqlite::check(&Subject::examine(workload, settings, own, None), &mut report);
-        report.into_findings()
+        let subject = Subject::examine(workload, settings, own, None);
+        rules::check(&subject, |rule| rule.scope == Scope::ObjectAndScale)
     };
-    let own = Own::read(&workload.template.metadata.annotations);
+    let own = Own::read(&workload.template.metadata.annotations, CATALOGUE);
     let mut found = find(workload, &own);
-    let stood = find(old, &Own::read(&old.template.metadata.annotations));
+    let stood = find(old, &Own::read(&old.template.metadata.annotations, CATALOGUE));
     let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
     found.retain(|finding| !stood.contains(&finding.fault()));
     for finding in &mut found {
@@ -143,7 +142,7 @@ fn judge(
     old: Option<&Workload<'_>>,
     settings: &Settings,
 ) -> Decision {
-    let own = Own::read(&workload.template.metadata.annotations);
+    let own = Own::read(&workload.template.metadata.annotations, CATALOGUE);
     let before = old.map(|workload| Before { workload });
     let subject = Subject::examine(workload, settings, &own, before.as_ref());
     let mut decision = Decision {
@@ -170,13 +169,7 @@ fn judge(
 
 /// Runs the rules; on `/mutate` only those that can mend something.
 fn run(endpoint: Endpoint, subject: &Subject<'_>) -> Vec<Finding> {
-    let mut report = Report::default();
-    for entry in rules::REGISTER {
-        if endpoint == Endpoint::Validate || entry.rule.fix.is_some() {
-            (entry.check)(subject, &mut report);
-        }
-    }
-    let mut findings = report.into_findings();
+    let mut findings = rules::check(subject, |rule| endpoint == Endpoint::Validate || rule.fix.is_some());
     if endpoint == Endpoint::Mutate {
         findings.retain(|finding| finding.fix.is_some());
     }
@@ -217,11 +210,11 @@ fn settle(
 /// server goes through. What `/mutate` would have mended, and destructive commands, still deny.
 fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Settings) {
     let Some(old) = old else { return };
-    let own = Own::read(&old.template.metadata.annotations);
+    let own = Own::read(&old.template.metadata.annotations, CATALOGUE);
     let stood = run(Endpoint::Validate, &Subject::examine(old, settings, &own, None));
     let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
     for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
-        let always = finding.fix.is_some() || finding.rule.id == "PSG203";
+        let always = finding.fix.is_some() || finding.rule.ratchet == Ratchet::Holds;
         if !always && stood.contains(&finding.fault()) {
             finding.severity = Severity::Warn;
             finding.note = Some("it stood there before this change".into());

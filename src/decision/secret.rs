@@ -8,21 +8,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::kubernetes::annotations::Own;
+use crate::kubernetes::Class;
 use crate::kubernetes::object::{Found, locate};
 use crate::kubernetes::pod::{Annotations, null_is_default};
-use crate::kubernetes::{Class, annotations};
 use crate::policy::Settings;
+use crate::policy::annotations::{self, Own};
 use crate::review::request::{Raw, Request, Unreadable, parse};
-use crate::rule::{Finding, Level, Place, Report};
-use crate::rules::{self, Subject};
+use crate::rule::{Finding, Level, OfSecret, Place, Report};
+use crate::rules::{self, CATALOGUE, Subject};
 use crate::text::clip;
 
 /// The label, without the prefix that all our keys share.
 pub const LABEL: &str = "database-url";
-
-/// Rules that judge the URL itself. What stands around it (replicas, volumes, other variables) is not the Secret's.
-const APPLICABLE: [&str; 7] = ["PSG102", "PSG103", "PSG104", "PSG105", "PSG106", "PSG109", "PSG113"];
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
@@ -68,7 +65,7 @@ pub fn check(request: &Request<'_>, settings: &Settings) -> Result<Vec<Finding>,
     let Some(key) = secret.key() else { return Ok(Vec::new()) };
     let place =
         Place { pointer: format!("/data/{}", key.replace('~', "~0").replace('/', "~1")), ..Place::default() };
-    let Some(value) = secret.value(key) else { return Ok(missing(place, key)) };
+    let Some(value) = secret.value(key) else { return Ok(missing(&place, key)) };
     let unchanged = request.old_object.and_then(|old| parse::<Secret<'_>>(old.get()).ok());
     if unchanged.is_some_and(|old| old.value(key).as_deref() == Some(&value)) {
         return Ok(Vec::new());
@@ -81,12 +78,13 @@ pub fn check(request: &Request<'_>, settings: &Settings) -> Result<Vec<Finding>,
     Ok(findings)
 }
 
-fn missing(place: Place, key: &str) -> Vec<Finding> {
-    let Some(rule) = rules::find("missing-database-url") else { return Vec::new() };
+fn missing(place: &Place, key: &str) -> Vec<Finding> {
     let mut report = Report::default();
     let what = format!("the Secret holds no text under the key `{}` that its label names", clip(key, 80));
     let help = format!("add the key, or correct the label `{}{LABEL}`", annotations::PREFIX);
-    report.add(rule, place, what, help);
+    for rule in CATALOGUE.rules().filter(|rule| rule.secret == OfSecret::ReportsMissing) {
+        report.add(rule, place.clone(), what.clone(), help.clone());
+    }
     report.into_findings()
 }
 
@@ -108,11 +106,7 @@ fn judge(url: &str, settings: &Settings) -> Vec<Finding> {
     let Ok(Some(workload)) = located.read("Deployment".into()) else { return Vec::new() };
     let own = Own::default();
     let subject = Subject::examine(&workload, settings, &own, None);
-    let mut report = Report::default();
-    for entry in rules::REGISTER.iter().filter(|entry| APPLICABLE.contains(&entry.rule.id)) {
-        (entry.check)(&subject, &mut report);
-    }
-    let mut findings = report.into_findings();
+    let mut findings = rules::check(&subject, |rule| rule.secret == OfSecret::JudgesUrl);
     findings.retain(|finding| finding.at_most == Level::Deny || finding.rule.default == Level::Warn);
     findings
 }

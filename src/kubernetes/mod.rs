@@ -1,8 +1,7 @@
 //! Where the pod template is, and what its containers run.
 
-pub mod annotations;
-pub mod env;
 pub mod image;
+pub mod kind;
 pub mod object;
 pub(crate) mod outline;
 pub mod pod;

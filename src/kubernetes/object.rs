@@ -9,9 +9,9 @@ use std::cell::OnceCell;
 
 use super::{Class, PodTemplate, Rollout, Template, Workload};
 use crate::json::{self, Kept, Readable, Unparsed, cursor, readable};
+use crate::kubernetes::kind::KindSetting;
 use crate::kubernetes::outline::Outline;
 use crate::kubernetes::pod::{Text, null_is_default};
-use crate::policy::KindSetting;
 use crate::review::request::{GroupVersionKind, Raw, Unreadable, read};
 
 /// What we do with a kind, and where its template is.

@@ -6,16 +6,16 @@ use std::ops::Deref;
 
 use super::call;
 use super::container::NAME;
-use crate::kubernetes::annotations::Own;
-use crate::kubernetes::env::Environment;
+use crate::environment::Environment;
 use crate::kubernetes::pod::Annotations;
 use crate::kubernetes::{Container, Workload};
 use crate::policy::Settings;
+use crate::policy::annotations::Own;
 use crate::prefect::asyncpg::Address;
 use crate::prefect::settings::Field;
+use crate::server::Server;
 use crate::shell::command::Change;
 use crate::shell::words::basename;
-use crate::subject::Server;
 
 /// Why nothing is injected.
 #[derive(Debug, Clone, PartialEq, Eq)]

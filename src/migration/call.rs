@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use super::script;
 use crate::kubernetes::image::ImageRef;
 use crate::policy::{OnNewerSchema, Serialize};
+use crate::server::Server;
 use crate::shell::command::{Position, Program, UNKNOWN};
 use crate::shell::words::basename;
-use crate::subject::Server;
 
 /// The script that runs the upgrade under a database lock, as it stands in the pod template.
 ///

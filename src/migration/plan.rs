@@ -8,10 +8,11 @@ use super::call::{self, CommandLine};
 use super::container::{self, NAME};
 use super::staleness::{Difference, Wanted};
 use crate::json::Kept;
-use crate::kubernetes::annotations::{Own, Position};
-use crate::kubernetes::{Class, Container, Workload};
+use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::Settings;
-use crate::subject::Server;
+use crate::policy::annotations::{Own, Position};
+use crate::server::Server;
+use crate::server::commands::Commands;
 
 /// What stands in the template, and what should.
 pub struct Plan<'a> {
@@ -52,13 +53,14 @@ impl Before<'_> {
 /// Makes the plan for a workload whose servers are known; the first of them leads.
 pub fn make<'a>(
     workload: &Workload<'_>,
+    commands: &Commands<'_>,
     settings: &Settings,
     servers: &[Server<'a>],
     own: &Own<'_>,
     before: Option<&Before<'_>>,
 ) -> Plan<'a> {
     let ours = position_of_ours(workload);
-    let adopted = adopted(workload, servers);
+    let adopted = adopted(workload, commands, servers);
     let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
         let blocker = Some(Blocker::NoServer);
         let fix = ours.filter(|_| workload.class == Class::Server && !workload.controlled).map(remove);
@@ -150,12 +152,13 @@ fn position_of_ours(workload: &Workload<'_>) -> Option<usize> {
 
 /// InitContainers of the user's that migrate before the first server starts; a native sidecar does not end, so it is
 /// none.
-fn adopted(workload: &Workload<'_>, servers: &[Server<'_>]) -> Vec<usize> {
+fn adopted(workload: &Workload<'_>, commands: &Commands<'_>, servers: &[Server<'_>]) -> Vec<usize> {
     let first = servers.iter().filter(|server| server.at.init).map(|server| server.at.index).min();
-    let migrates = |container: &Container<'_>| {
-        &*container.name != NAME && !container.is_native_sidecar() && container.invocation().is_migration()
+    let migrates = |index: usize, container: &Container<'_>| {
+        let is_candidate = &*container.name != NAME && !container.is_native_sidecar();
+        is_candidate && commands.of(ContainerRef { init: true, index }).is_migration()
     };
     let containers = workload.template.spec.init_containers().iter().enumerate();
     let in_time = containers.take(first.unwrap_or(usize::MAX));
-    in_time.filter(|(_, container)| migrates(container)).map(|(index, _)| index).collect()
+    in_time.filter(|(index, container)| migrates(*index, container)).map(|(index, _)| index).collect()
 }

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
-use crate::rule::{Level, Rule};
-use crate::rules;
+use super::settings::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
+use crate::kubernetes::kind::KindSetting;
+use crate::rule::{Catalogue, Level, Rule};
 
 /// Why a policy file was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,8 @@ struct Exemptions {
     allowed: Option<bool>,
     /// Rules, by name or id, from which no annotation exempts.
     #[serde(default)]
-    forbidden: Option<Vec<RuleName>>,
+    #[schemars(with = "Option<Vec<RuleName>>")]
+    forbidden: Option<Vec<Spanned<RuleName>>>,
 }
 
 /// The migration initContainer.
@@ -117,38 +118,6 @@ struct Migration {
     /// What is done with a migration initContainer that the user wrote. Default `pin`.
     #[serde(default)]
     adopted: Option<Adopted>,
-}
-
-/// A further kind of workload.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KindSetting {
-    /// Its API group, such as `argoproj.io`.
-    pub group: String,
-    /// Its kind, such as `Rollout`.
-    pub kind: String,
-    /// JSON pointer to its pod template. Default `/spec/template`.
-    #[serde(default = "default_template", deserialize_with = "pointer")]
-    pub template: String,
-}
-
-fn default_template() -> String {
-    "/spec/template".to_owned()
-}
-
-fn pointer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match json_patch::jsonptr::Pointer::parse(&text) {
-        Ok(pointer) if pointer.tokens().any(|token| is_index(token.encoded())) => Err(
-            serde::de::Error::custom("`template` leads through fields only, not through an item of a list"),
-        ),
-        Ok(pointer) if !pointer.is_root() => Ok(text),
-        _ => Err(serde::de::Error::custom("`template` has to be a JSON pointer such as `/spec/template`")),
-    }
-}
-
-fn is_index(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// `deny`, `warn` or `off` (YAML reads a bare `off` as false; that is understood too).
@@ -178,7 +147,7 @@ impl JsonSchema for LevelWord {
 
 /// Levels by rule, in the order written.
 #[derive(Debug, Default)]
-struct Rules(Vec<(RuleName, Spanned<LevelWord>)>);
+struct Rules(Vec<(Spanned<RuleName>, Spanned<LevelWord>)>);
 
 impl<'de> Deserialize<'de> for Rules {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -214,80 +183,74 @@ impl JsonSchema for Rules {
 
 impl Rules {
     /// A rule has a name and an id: given by both, one of the two levels would be lost in silence.
-    fn by_position(&self) -> Result<BTreeMap<usize, Set>, PolicyError> {
-        let mut found: BTreeMap<usize, Set> = BTreeMap::new();
-        for (RuleName(rule), word) in &self.0 {
+    fn resolve(&self, catalogue: Catalogue) -> Result<Vec<(&'static Rule, Set)>, PolicyError> {
+        let mut found: Vec<(&'static Rule, Set)> = Vec::new();
+        for (name, word) in &self.0 {
+            let rule = resolve(name, catalogue)?;
             let line = word.referenced.line();
-            let Some(position) = rules::REGISTER.iter().position(|entry| entry.rule == *rule) else {
-                continue;
-            };
-            if let Some(earlier) = found.insert(position, Set { level: word.value.0, line }) {
+            if let Some((_, earlier)) = found.iter().find(|(named, _)| *named == rule) {
                 let problem = format!(
                     "`{}` ({}) is set in line {} already; keep one",
                     rule.name, rule.id, earlier.line
                 );
                 return Err(PolicyError { line, column: word.referenced.column(), problem });
             }
+            found.push((rule, Set { level: word.value.0, line }));
         }
         Ok(found)
     }
 }
 
-/// A rule of the register, by name or id.
-#[derive(Debug, Clone, Copy)]
-struct RuleName(&'static Rule);
+/// The name or id of a rule, as written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct RuleName(String);
 
-impl PartialEq for RuleName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-impl Eq for RuleName {}
-impl PartialOrd for RuleName {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for RuleName {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.id.cmp(other.0.id)
-    }
+/// The rule of this name; the error says which is written most like it.
+fn resolve(name: &Spanned<RuleName>, catalogue: Catalogue) -> Result<&'static Rule, PolicyError> {
+    let RuleName(word) = &name.value;
+    catalogue.find(word).ok_or_else(|| PolicyError {
+        line: name.referenced.line(),
+        column: name.referenced.column(),
+        problem: format!(
+            "there is no rule `{}`; the closest is `{}`",
+            crate::text::one_line(word, 60),
+            catalogue.nearest(word)
+        ),
+    })
 }
 
-impl<'de> Deserialize<'de> for RuleName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        rules::find(&word).map(RuleName).ok_or_else(|| {
-            let near = rules::nearest(&word);
-            let word = crate::text::one_line(&word, 60);
-            serde::de::Error::custom(format!("there is no rule `{word}`; the closest is `{near}`"))
-        })
-    }
-}
-
+/// A string; [`schema`] adds which ones there are.
 impl JsonSchema for RuleName {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "RuleName".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let names: Vec<&str> =
-            rules::REGISTER.iter().flat_map(|entry| [entry.rule.name, entry.rule.id]).collect();
-        schemars::json_schema!({"type": "string", "enum": names})
+        schemars::json_schema!({"type": "string"})
+    }
+}
+
+impl Policy {
+    /// Reads a policy file (YAML or JSON), whose rules are those of `catalogue`.
+    ///
+    /// # Errors
+    /// What is wrong, in which line, and what may stand there.
+    pub fn from_yaml(text: &str, catalogue: Catalogue) -> Result<Self, PolicyError> {
+        read(text, catalogue)
     }
 }
 
 /// Reads a policy file and settles it into settings by namespace.
-pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
+fn read(text: &str, catalogue: Catalogue) -> Result<Policy, PolicyError> {
     let options = serde_saphyr::options! { with_snippet: false };
     let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| refuse(&error))?;
     let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
     let mut general = Settings::default();
     // The two have the same keys. `serde(flatten)` would join them, at the price of the lines of errors.
     let File { mode, rules, exemptions, migration, opaque_values, .. } = file;
-    settle(&mut general, Override { mode, rules, exemptions, migration, opaque_values })?;
+    settle(&mut general, Override { mode, rules, exemptions, migration, opaque_values }, catalogue)?;
     let namespaces = file.namespaces.into_iter().map(|(name, own)| {
         let mut settings = general.clone();
-        settle(&mut settings, own)?;
+        settle(&mut settings, own, catalogue)?;
         Ok((name, settings))
     });
     Ok(Policy { namespaces: namespaces.collect::<Result<_, _>>()?, general, kinds: kinds(file.kinds)? })
@@ -317,15 +280,16 @@ fn kinds(written: Vec<Spanned<KindSetting>>) -> Result<Vec<KindSetting>, PolicyE
 }
 
 /// Lays what is written over what holds so far.
-fn settle(settings: &mut Settings, written: Override) -> Result<(), PolicyError> {
+fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> Result<(), PolicyError> {
     let Override { mode, rules, exemptions, migration, opaque_values } = written;
     settings.mode = mode.unwrap_or(settings.mode);
-    for (position, set) in rules.by_position()? {
-        settings.levels[position] = Some(set);
-    }
+    let rules = rules.resolve(catalogue)?;
+    settings.levels.retain(|(rule, _)| rules.iter().all(|(named, _)| named != rule));
+    settings.levels.extend(rules);
     settings.exemptions_allowed = exemptions.allowed.unwrap_or(settings.exemptions_allowed);
     if let Some(forbidden) = &exemptions.forbidden {
-        settings.forbidden = forbidden.iter().map(|name| name.0).collect();
+        settings.forbidden =
+            forbidden.iter().map(|name| resolve(name, catalogue)).collect::<Result<_, _>>()?;
     }
     settings.inject = migration.inject.unwrap_or(settings.inject);
     settings.serialize = migration.serialize.unwrap_or(settings.serialize);
@@ -347,20 +311,24 @@ fn refuse(error: &serde_saphyr::Error) -> PolicyError {
     }
 }
 
-/// The JSON Schema of [`File`].
-pub(super) fn schema() -> serde_json::Value {
+/// The JSON Schema of the policy file, whose rules are those of `catalogue`.
+pub fn schema(catalogue: Catalogue) -> serde_json::Value {
     let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
-    generator.into_root_schema_for::<File>().to_value()
+    let mut schema = generator.into_root_schema_for::<File>().to_value();
+    let names: Vec<&str> = catalogue.rules().flat_map(|rule| [rule.name, rule.id]).collect();
+    schema["$defs"]["RuleName"]["enum"] = names.into();
+    schema
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::CATALOGUE;
 
     const HEAD: &str = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\n";
 
     fn error(tail: &str) -> String {
-        Policy::from_yaml(&format!("{HEAD}{tail}")).expect_err("a policy to refuse").to_string()
+        Policy::from_yaml(&format!("{HEAD}{tail}"), CATALOGUE).expect_err("a policy to refuse").to_string()
     }
 
     #[test]
@@ -369,8 +337,8 @@ mod tests {
             "{HEAD}mode: warn\nrules: {{floating-image: off, PSG103: warn}}\nmigration: {{serialize: never}}\n\
              namespaces:\n  prod: {{mode: enforce, rules: {{floating-image: deny}}}}\n"
         );
-        let policy = Policy::from_yaml(&text).expect("a good policy");
-        let sync = rules::find("PSG103").expect("PSG103");
+        let policy = Policy::from_yaml(&text, CATALOGUE).expect("a good policy");
+        let sync = CATALOGUE.find("PSG103").expect("PSG103");
         assert_eq!(policy.settings("x").mode, Mode::Warn);
         assert_eq!(policy.settings("prod").mode, Mode::Enforce);
         assert_eq!(policy.settings("prod").level(sync), Level::Warn);
@@ -384,9 +352,9 @@ mod tests {
         assert!(error("rules: {sync-drivr: warn}\n").contains("the closest is `sync-driver`"));
         assert!(error("rules: {sync-driver: maybe}\n").contains("`deny`, `warn` or `off`"));
         assert!(error("kinds: [{group: a, kind: B, template: spec}]\n").contains("JSON pointer"));
-        assert!(Policy::from_yaml("kind: Policy\n").is_err());
-        assert!(Policy::from_yaml("").is_err());
-        assert!(Policy::from_yaml("apiVersion: v1\nkind: ConfigMap\n").is_err());
+        assert!(Policy::from_yaml("kind: Policy\n", CATALOGUE).is_err());
+        assert!(Policy::from_yaml("", CATALOGUE).is_err());
+        assert!(Policy::from_yaml("apiVersion: v1\nkind: ConfigMap\n", CATALOGUE).is_err());
     }
 
     #[test]
@@ -408,8 +376,8 @@ mod tests {
 
     #[test]
     fn has_a_schema_that_names_every_rule() {
-        let schema = schema().to_string();
-        assert!(rules::REGISTER.iter().all(|entry| schema.contains(entry.rule.name)));
+        let schema = schema(CATALOGUE).to_string();
+        assert!(CATALOGUE.rules().all(|rule| schema.contains(rule.name)));
         assert!(schema.contains("\"additionalProperties\":false"));
     }
 }

@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::url::{Port, Url, python_int};
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 
 /// Settings of Prefect that are laid over the URL's options.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,7 +7,7 @@ use super::settings::Field;
 use super::url::{Port, Url, python_int};
 use super::values::{float, integer};
 use super::{near, template};
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 
 impl Reader<'_> {
     /// What stands beside the URL at `url`.

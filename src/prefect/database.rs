@@ -11,7 +11,7 @@ use super::sqlite::{Backing, Place};
 use super::url::{Grammar, SQLALCHEMY};
 use super::values::Kind;
 use super::version::{Release, Version};
-use crate::kubernetes::env::{Environment, Source};
+use crate::environment::{Environment, Source};
 use crate::kubernetes::{Container, Workload};
 use crate::shell::command::Invocation;
 

@@ -1,9 +1,9 @@
 //! What Prefect finds in an environment, case by case.
 
 use super::*;
-use crate::kubernetes::annotations::Own;
 use crate::kubernetes::object::{classify, locate};
 use crate::policy::Settings as Policy;
+use crate::policy::annotations::Own;
 use crate::rule::Level;
 use crate::rules::Subject;
 
@@ -24,7 +24,7 @@ fn read_as(command: &str, image: &str, fields: &str, volumes: &str) -> Database 
     let request = crate::review::request::Request::of_manifest(&manifest).unwrap();
     let located = locate(request.object.unwrap(), classify(&request.kind, &[]).unwrap()).unwrap();
     let workload = located.read("Deployment".into()).unwrap().unwrap();
-    let own = Own::read(&workload.template.metadata.annotations);
+    let own = Own::read(&workload.template.metadata.annotations, crate::rules::CATALOGUE);
     let settings = Policy::default();
     let mut subject = Subject::examine(&workload, &settings, &own, None);
     subject.servers.remove(0).database

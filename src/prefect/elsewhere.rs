@@ -6,7 +6,7 @@ use super::database::Origin;
 use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 use crate::shell::words::basename;
 
 /// Names of which one in an `envFrom` would give Prefect a database.

@@ -4,7 +4,7 @@ use super::asyncpg::{self, Address, BadAddress, BadOption, Overrides, Refusal};
 use super::placeholder::{self, Part, Placeholder};
 use super::sqlite;
 use super::url::{Grammar, Port, Url, is_python_space};
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 
 /// Something wrong, or worth a word, in a URL. Holds nothing of the URL but names from lists of our own, and
 /// option names that cannot be part of a password.

@@ -2,7 +2,7 @@
 
 use super::settings::Field;
 use super::version::Version;
-use crate::kubernetes::env::Environment;
+use crate::environment::Environment;
 use crate::text::distance;
 
 /// The name that every Prefect 3 from 3.0.11 on reads first.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::settings::{Field, Settings};
-use crate::kubernetes::env::Environment;
+use crate::environment::Environment;
 use crate::shell::command::Invocation;
 
 /// Adds what `prefect config set NAME=VALUE` wrote to the environment, where that does not have the setting by any

@@ -12,7 +12,7 @@ use super::sqlite::{self, Backing, Path, Place};
 use super::values::boolean;
 use super::version::Version;
 use super::{elsewhere, near, template};
-use crate::kubernetes::env::{Environment, HIDDEN, Source, Value};
+use crate::environment::{Environment, HIDDEN, Source, Value};
 
 /// Prefixes of values that a secret injector replaces: bank-vaults, 1Password, AWS, vals, Argo CD Vault plugin.
 const OPAQUE: [&str; 6] = ["vault:", ">>vault:", "op://", "arn:aws:", "ref+", "<path:"];

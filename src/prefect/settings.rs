@@ -6,7 +6,7 @@
 use super::near;
 use super::values::Kind;
 use super::version::{Release, Version};
-use crate::kubernetes::env::{Environment, Source, Variable};
+use crate::environment::{Environment, Source, Variable};
 
 /// A setting that has a say in which database Prefect uses, or whether it starts at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::asyncpg::{BadOption, Given, Refusal, each_name};
 use super::url::{Url, is_python_space, python_int};
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 use crate::kubernetes::{Container, Workload};
 
 /// Where the data is.

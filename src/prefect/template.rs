@@ -6,7 +6,7 @@ use super::database::{Fault, Invalid, Origin, Target};
 use super::elsewhere;
 use super::reader::Reader;
 use super::settings::{Field, Rank};
-use crate::kubernetes::env::{Environment, HIDDEN, Source};
+use crate::environment::{Environment, HIDDEN, Source};
 
 /// The two names that Prefect fills in, in the order in which it replaces them
 /// (`prefect/settings/models/root.py`, `post_hoc_settings`).

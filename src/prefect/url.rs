@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use crate::kubernetes::env::HIDDEN;
+use crate::environment::HIDDEN;
 
 /// The character classes of the grammar: the characters that end each part.
 ///

@@ -1,8 +1,8 @@
 //! PSG101: no setting that Prefect reads. It would not fail: it would make an SQLite file and look healthy.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Fault, Missing};
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,10 @@ pub static RULE: Rule = Rule {
     name: "missing-database-url",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::ReportsMissing,
     summary: "no database setting that Prefect would read",
     page: include_str!("psg101_missing_database_url.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -38,7 +39,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Missing::TakenAway => (
                 "the command line takes the database setting away (`env -i`, `unset`, `su -`): Prefect would silently \
                  use an SQLite file in the container",
-                format!("let the command keep `{wanted}`; `runAsUser` in the `securityContext` picks a user without `su`"),
+                format!(
+                    "let the command keep `{wanted}`; `runAsUser` in the `securityContext` picks a user without `su`"
+                ),
             ),
             Missing::NoDriver => (
                 "ignored for want of a driver: Prefect would silently use an SQLite file in the container",

@@ -1,9 +1,9 @@
 //! PSG102: a dialect that Prefect has no support for.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,10 @@ pub static RULE: Rule = Rule {
     name: "unsupported-database",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "a database that Prefect has no support for",
     page: include_str!("psg102_unsupported_database.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

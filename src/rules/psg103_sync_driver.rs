@@ -1,9 +1,9 @@
 //! PSG103: the right database by the wrong driver.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::{Driver, DriverFault, UrlFault};
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,10 @@ pub static RULE: Rule = Rule {
     name: "sync-driver",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "a driver that is not async, or not the one Prefect needs",
     page: include_str!("psg103_sync_driver.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -62,7 +63,9 @@ fn help(driver: &Driver) -> String {
 fn asyncpg_option(name: &str) -> Option<String> {
     match name {
         "sslmode" | "ssl" => Some("ssl=MODE".to_owned()),
-        "host" | "port" | "target_session_attrs" | "passfile" | "krbsrvname" | "gsslib" => Some(format!("{name}=…")),
+        "host" | "port" | "target_session_attrs" | "passfile" | "krbsrvname" | "gsslib" => {
+            Some(format!("{name}=…"))
+        }
         _ => None,
     }
 }

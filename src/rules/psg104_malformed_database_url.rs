@@ -1,9 +1,9 @@
 //! PSG104: a URL that SQLAlchemy cannot parse, or reads otherwise than it was meant.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::{Malformed, UrlFault};
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,10 @@ pub static RULE: Rule = Rule {
     name: "malformed-database-url",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "a database URL that SQLAlchemy cannot parse, or reads otherwise than it was meant",
     page: include_str!("psg104_malformed_database_url.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -36,13 +37,17 @@ const SHAPE: &str = "write `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`";
 /// password.
 fn words(malformed: Malformed) -> (&'static str, &'static str) {
     match malformed {
-        Malformed::Empty => {
-            ("the database URL is empty, and an empty one still counts", "remove the variable, or give it a URL")
+        Malformed::Empty => (
+            "the database URL is empty, and an empty one still counts",
+            "remove the variable, or give it a URL",
+        ),
+        Malformed::Quoted => {
+            ("the database URL stands in quotes of its own", "take the quotes out of the value")
         }
-        Malformed::Quoted => ("the database URL stands in quotes of its own", "take the quotes out of the value"),
-        Malformed::Space => {
-            ("white space at an end of the database URL or of one of its parts", "take the white space out; in YAML write the value on the line of its key")
-        }
+        Malformed::Space => (
+            "white space at an end of the database URL or of one of its parts",
+            "take the white space out; in YAML write the value on the line of its key",
+        ),
         Malformed::Jdbc => ("a JDBC URL is none that SQLAlchemy reads", SHAPE),
         Malformed::Dsn => ("a libpq connection string is no URL", SHAPE),
         Malformed::NoScheme => ("the database URL does not begin with a dialect, a driver and `://`", SHAPE),

@@ -1,10 +1,10 @@
 //! PSG105: a placeholder that was never filled in.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
 use crate::prefect::placeholder::Placeholder;
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -12,9 +12,10 @@ pub static RULE: Rule = Rule {
     name: "placeholder-database-url",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "a placeholder that was never filled in",
     page: include_str!("psg105_placeholder_database_url.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

@@ -1,12 +1,12 @@
 //! PSG106: an option in the URL that asyncpg refuses.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::asyncpg::Refusal;
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
 use crate::prefect::settings::Field;
 use crate::prefect::version::Version;
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -14,9 +14,10 @@ pub static RULE: Rule = Rule {
     name: "unsupported-url-option",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "an option in the database URL that asyncpg refuses",
     page: include_str!("psg106_unsupported_url_option.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -71,13 +72,15 @@ fn ssl(mode: Option<&str>) -> String {
             "write `ssl=` in place of `sslmode=`: `?ssl={mode}`, with the root certificate in `~/.postgresql/root.crt`"
         ),
         Some(mode) => format!("write `ssl=` in place of `sslmode=`: `?ssl={mode}`"),
-        None => "write `ssl=` in place of `sslmode=`, with one of libpq's modes, such as `?ssl=require`".to_owned(),
+        None => "write `ssl=` in place of `sslmode=`, with one of libpq's modes, such as `?ssl=require`"
+            .to_owned(),
     }
 }
 
 /// What does what was meant, for an option of libpq, JDBC or another driver.
 fn help(name: &str, refusal: Refusal, mode: Option<&str>, version: Option<Version>) -> String {
-    let args = |field: Field, variable: &str, how: &str| set(field, &format!("{ARGS}{variable}"), how, version);
+    let args =
+        |field: Field, variable: &str, how: &str| set(field, &format!("{ARGS}{variable}"), how, version);
     // The names before 3.0.11; later releases read them too.
     let old = version.is_some_and(|version| version.is_before(3, 0, 11));
     let database = if old { "PREFECT_API_DATABASE_" } else { "PREFECT_SERVER_DATABASE_" };

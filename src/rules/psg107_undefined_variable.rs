@@ -1,9 +1,9 @@
 //! PSG107: `$(VAR)` that nothing defines at that point.
 
 use super::{Subject, problems};
+use crate::prefect::database::Fault;
 use crate::rule::{Level, Report, Rule};
 use crate::text::clip;
-use crate::prefect::database::Fault;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,9 @@ pub static RULE: Rule = Rule {
     name: "undefined-variable",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
     summary: "`$(VAR)` in a database setting that Kubernetes leaves as it stands",
     page: include_str!("psg107_undefined_variable.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

@@ -1,8 +1,8 @@
 //! PSG108: `optional: true` on the reference that gives the database.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "optional-database-secret",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
     summary: "`optional: true` on the reference that gives the database",
     page: include_str!("psg108_optional_database_secret.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

@@ -1,10 +1,10 @@
 //! PSG110: several pods on one SQLite file, or each on its own.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
+use crate::kubernetes::{Class, Rollout};
 use crate::prefect::database::Target;
 use crate::prefect::sqlite::{Backing, Place};
-use crate::kubernetes::{Class, Rollout};
+use crate::rule::{Level, Report, Rule, Scope};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -12,12 +12,13 @@ pub static RULE: Rule = Rule {
     name: "shared-sqlite",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
+    scope: Scope::ObjectAndScale,
     summary: "SQLite with more than one replica, or with an update that overlaps two pods",
     page: include_str!("psg110_shared_sqlite.md"),
+    ..Rule::USUAL
 };
 
-pub(crate) fn check(subject: &Subject<'_>, report: &mut Report) {
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let workload = subject.workload;
     if workload.class != Class::Server {
         return;
@@ -27,7 +28,9 @@ pub(crate) fn check(subject: &Subject<'_>, report: &mut Report) {
         let at = (server, server.database.decided_by);
         match workload.replicas {
             Some(replicas) if replicas > 1 => {
-                let what = format!("SQLite with {replicas} replicas: they share no database, or break the one they share");
+                let what = format!(
+                    "SQLite with {replicas} replicas: they share no database, or break the one they share"
+                );
                 let help = "set `replicas: 1`, or use PostgreSQL";
                 // Another fault than the rolling update's, whatever the value.
                 problems::report(report, &RULE, subject, at, what, help).about("replicas");

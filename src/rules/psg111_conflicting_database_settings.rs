@@ -1,8 +1,8 @@
 //! PSG111: settings that do not agree with each other.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Conflict, Fault};
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "conflicting-database-settings",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "database settings that do not agree with each other",
     page: include_str!("psg111_conflicting_database_settings.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -26,9 +26,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Conflict::Alias { winner } => {
                 (format!("`{}` is set too, and wins", name(winner)), "keep one of the two".to_owned())
             }
-            Conflict::Duplicate { .. } => {
-                ("the variable is given again below, and that one wins".to_owned(), "keep one of the two".to_owned())
-            }
+            Conflict::Duplicate { .. } => (
+                "the variable is given again below, and that one wins".to_owned(),
+                "keep one of the two".to_owned(),
+            ),
             Conflict::Case { other } => (
                 format!("`{}` is the same setting: which of them wins is left to chance", name(other)),
                 "keep one of the two".to_owned(),
@@ -39,7 +40,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             ),
             Conflict::UnusedPassword { url } => (
                 format!("`{}` does not use this password", name(url)),
-                format!("write `${{PREFECT_SERVER_DATABASE_PASSWORD}}` in `{}`, or remove the password", name(url)),
+                format!(
+                    "write `${{PREFECT_SERVER_DATABASE_PASSWORD}}` in `{}`, or remove the password",
+                    name(url)
+                ),
             ),
         };
         problems::report(report, &RULE, subject, (server, variable), what, help);

@@ -1,9 +1,9 @@
 //! PSG112: a password written in the manifest.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,9 @@ pub static RULE: Rule = Rule {
     name: "plaintext-database-password",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "a database password written in the manifest",
     page: include_str!("psg112_plaintext_database_password.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

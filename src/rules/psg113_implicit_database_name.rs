@@ -1,9 +1,9 @@
 //! PSG113: a URL that leaves host, user or database to asyncpg.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
+use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,10 @@ pub static RULE: Rule = Rule {
     name: "implicit-database-name",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
+    secret: OfSecret::JudgesUrl,
     summary: "a database URL without host, user or database",
     page: include_str!("psg113_implicit_database_name.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -29,7 +30,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         ];
         let missing: Vec<&str> = parts.iter().filter(|part| part.0).map(|part| part.1).collect();
         let guesses: Vec<&str> = parts.iter().filter(|part| part.0).map(|part| part.2).collect();
-        let what = format!("the URL names no {}: asyncpg takes {}", missing.join(" and no "), guesses.join(" and "));
+        let what =
+            format!("the URL names no {}: asyncpg takes {}", missing.join(" and no "), guesses.join(" and "));
         let help = "write all of it: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`";
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }

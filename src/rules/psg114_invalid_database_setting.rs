@@ -1,8 +1,8 @@
 //! PSG114: a value that stops Prefect, whether the setting is needed or not.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::{Fault, Invalid};
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "invalid-database-setting",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
     summary: "a database setting whose value stops Prefect",
     page: include_str!("psg114_invalid_database_setting.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

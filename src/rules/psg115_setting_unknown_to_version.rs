@@ -1,9 +1,9 @@
 //! PSG115: a name that the image's version of Prefect does not read.
 
 use super::{Subject, problems};
-use crate::rule::{Level, Report, Rule};
 use crate::prefect::database::Fault;
 use crate::prefect::settings::Field;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,9 @@ pub static RULE: Rule = Rule {
     name: "setting-unknown-to-version",
     default: Level::Deny,
     since: "0.1.0",
-    fix: None,
     summary: "a setting that the image's version of Prefect does not read",
     page: include_str!("psg115_setting_unknown_to_version.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

@@ -1,9 +1,8 @@
 //! PSG116: a Service whose variables stop Prefect. Needs to see several objects, so it runs in
 //! `check` and `audit` only.
 
-use super::{Subject, problems};
-use crate::rule::{Finding, Level, Place, Report, Rule};
-
+use super::stream::Seen;
+use crate::rule::{Level, Report, Rule, Scope};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,13 +10,11 @@ pub static RULE: Rule = Rule {
     name: "service-link-collision",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
+    scope: Scope::Stream,
     summary: "a Service whose variables stop Prefect (`check`, `audit`)",
     page: include_str!("psg116_service_link_collision.md"),
+    ..Rule::USUAL
 };
-
-/// One object says nothing about this rule.
-pub(super) fn check(_: &Subject<'_>, _: &mut Report) {}
 
 /// Names of Services for which the kubelet sets a variable that Prefect reads as a port, with that variable.
 const NAMES: [(&str, &str); 3] = [
@@ -26,76 +23,53 @@ const NAMES: [(&str, &str); 3] = [
     ("prefect-server-api", "PREFECT_SERVER_API_PORT"),
 ];
 
-/// An object as the rule has to know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Its namespace.
-    pub namespace: String,
-    /// The name of a Service, `None` for other kinds.
-    pub service: Option<String>,
-    /// The containers with a Prefect in them that get service links, and the `PREFECT_…_PORT` variables they set
-    /// themselves.
-    pub servers: Vec<(Place, Vec<String>)>,
-}
-
-impl Seen {
-    /// What a Service contributes.
-    pub fn service(namespace: &str, name: &str) -> Self {
-        Seen { namespace: namespace.to_owned(), service: Some(name.to_owned()), servers: Vec::new() }
-    }
-
-    /// What a workload contributes.
-    pub fn of(subject: &Subject<'_>, namespace: &str) -> Self {
-        let linked = subject.workload.template.spec.service_links();
-        let servers = problems::users(subject)
-            .filter(|_| linked)
-            .map(|server| {
-                let own = NAMES.iter().map(|(_, variable)| *variable);
-                let own = own.filter(|variable| server.environment.get(variable).is_some());
-                (subject.place(server.at), own.map(str::to_owned).collect())
-            })
-            .collect();
-        Seen { namespace: namespace.to_owned(), service: None, servers }
-    }
-}
-
-/// Findings over many objects: the index into `seen`, and what was found there. What the container sets itself
-/// beats the kubelet's variable.
-pub fn across(seen: &[Seen]) -> Vec<(usize, Finding)> {
-    let colliding = |object: &'_ Seen| NAMES.iter().find(|(name, _)| Some(*name) == object.service.as_deref());
+/// What a container sets itself beats the kubelet's variable.
+pub(super) fn check(seen: &[Seen], reports: &mut [Report]) {
+    let colliding =
+        |object: &'_ Seen| NAMES.iter().find(|(name, _)| Some(*name) == object.service.as_deref());
     let services: Vec<_> = seen.iter().filter_map(|one| Some((&one.namespace, colliding(one)?))).collect();
-    let mut findings = Vec::new();
-    for (index, object) in seen.iter().enumerate() {
-        for (place, own) in &object.servers {
-            for (_, (name, variable)) in services.iter().filter(|(namespace, _)| **namespace == object.namespace) {
-                if own.iter().any(|own| own == variable) {
+    for (object, report) in seen.iter().zip(reports).filter(|(object, _)| object.service_links) {
+        for member in &object.containers {
+            for (_, (name, variable)) in
+                services.iter().filter(|(namespace, _)| **namespace == object.namespace)
+            {
+                if member.variables.contains(*variable) {
                     continue;
                 }
-                let what = format!("Service `{name}` sets `{variable}` to `tcp://…`, and Prefect refuses to start");
+                let what =
+                    format!("Service `{name}` sets `{variable}` to `tcp://…`, and Prefect refuses to start");
                 let help = "set `enableServiceLinks: false` in the pod spec, or rename the Service";
-                let mut report = Report::default();
-                report.add(&RULE, place.clone(), what, help).about(*variable);
-                findings.extend(report.into_findings().into_iter().map(|finding| (index, finding)));
+                report.add(&RULE, member.place.clone(), what, help).about(*variable);
             }
         }
     }
-    findings
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Seen, across};
-    use crate::rule::Place;
+    use super::check;
+    use crate::rule::{Finding, Report};
+    use crate::rules::stream::{Member, Seen};
 
     fn server(namespace: &str, own: &[&str]) -> Seen {
-        let own = own.iter().map(|name| (*name).to_owned()).collect();
-        Seen { namespace: namespace.to_owned(), service: None, servers: vec![(Place::default(), own)] }
+        let variables = own.iter().map(|name| (*name).to_owned()).collect();
+        let containers = vec![Member { is_server: true, variables, ..Member::default() }];
+        Seen { namespace: namespace.to_owned(), service_links: true, containers, ..Seen::default() }
+    }
+
+    fn found(seen: &[Seen]) -> Vec<(usize, Finding)> {
+        let mut reports: Vec<Report> = seen.iter().map(|_| Report::default()).collect();
+        check(seen, &mut reports);
+        let found = reports.into_iter().enumerate();
+        found
+            .flat_map(|(at, one)| one.into_findings().into_iter().map(move |finding| (at, finding)))
+            .collect()
     }
 
     #[test]
     fn finds_a_service_beside_a_server() {
-        let seen = [server("a", &[]), Seen::service("a", "prefect-server-database"), Seen::service("b", "prefect-server-api")];
-        let found = across(&seen);
+        let database = Seen::service("a", "prefect-server-database");
+        let found = found(&[server("a", &[]), database, Seen::service("b", "prefect-server-api")]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, 0);
         assert!(found[0].1.message().contains("PREFECT_SERVER_DATABASE_PORT"));
@@ -110,6 +84,12 @@ mod tests {
             Seen::service("a", "prefect-server"),
             Seen::service("a", "prefect-api"),
         ];
-        assert!(across(&seen).is_empty());
+        assert!(found(&seen).is_empty());
+    }
+
+    #[test]
+    fn accepts_a_pod_without_service_links() {
+        let unlinked = Seen { service_links: false, ..server("a", &[]) };
+        assert!(found(&[unlinked, Seen::service("a", "prefect-server-database")]).is_empty());
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Server, Subject};
-use crate::rule::{Level, Report, Rule};
-use crate::text::clip;
-use crate::migration::container::NAME;
-use crate::migration::blocker::Blocker;
 use crate::kubernetes::{Container, ContainerRef};
+use crate::migration::blocker::Blocker;
+use crate::migration::container::NAME;
+use crate::rule::{FixAvailability, Level, Report, Rule};
+use crate::text::clip;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -15,13 +15,15 @@ pub static RULE: Rule = Rule {
     name: "missing-migration",
     default: Level::Deny,
     since: "0.1.0",
-    fix: Some("injects the migration initContainer"),
+    fix: FixAvailability::Injects,
     summary: "a Prefect server that starts with no migration before it",
     page: include_str!("psg201_missing_migration.md"),
+    ..Rule::USUAL
 };
 
 const WHAT: &str = "nothing migrates the database before this server starts";
-const WRITE_ONE: &str = "add an initContainer of the same image and env that runs `prefect server database upgrade -y`";
+const WRITE_ONE: &str =
+    "add an initContainer of the same image and env that runs `prefect server database upgrade -y`";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let Some(lead) = subject.lead() else { return };
@@ -41,7 +43,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     match &plan.blocker {
         None => {
             let Some((fix, _)) = &plan.fix else { return };
-            let help = "the injection was skipped; apply again, and see that the mutating webhook is in place";
+            let help =
+                "the injection was skipped; apply again, and see that the mutating webhook is in place";
             report.add(&RULE, place, WHAT, help).mend(fix.clone());
         }
         Some(Blocker::OptedOut) => {
@@ -54,8 +57,11 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
         Some(Blocker::SettingInScript) => {
-            let why = Some("a database setting comes from the server's own script, which an initContainer does not run");
-            let help = "set the database URL and its password in `env`, from a Secret, in place of the script";
+            let why = Some(
+                "a database setting comes from the server's own script, which an initContainer does not run",
+            );
+            let help =
+                "set the database URL and its password in `env`, from a Secret, in place of the script";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
         Some(Blocker::ProgramInScript) => {
@@ -64,7 +70,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
         Some(Blocker::NameTaken) => {
-            let what = format!("an ordinary container has the name `{NAME}`, so no migration can be injected");
+            let what =
+                format!("an ordinary container has the name `{NAME}`, so no migration can be injected");
             let help = "give that container another name";
             report.add(&RULE, place, what, help);
         }
@@ -90,14 +97,16 @@ fn other_databases(subject: &Subject<'_>, lead: &Server<'_>, report: &mut Report
     }
     let wanted = settings_of(lead.container);
     let lead_name = clip(&lead.container.name, 63);
-    let help = format!("give it and `{lead_name}` the same database setting, or take it into a pod of its own");
+    let help =
+        format!("give it and `{lead_name}` the same database setting, or take it into a pod of its own");
     let differs = |at: ContainerRef| {
         let own = settings_of(subject.workload.container(at));
         !own.is_empty() && !wanted.is_empty() && own != wanted
     };
     let why = Some("two Secrets may hold the same URL");
     for server in subject.servers.iter().skip(1).filter(|server| differs(server.at)) {
-        let what = format!("its database setting is not that of `{lead_name}`, and only that one is migrated");
+        let what =
+            format!("its database setting is not that of `{lead_name}`, and only that one is migrated");
         report.add(&RULE, subject.place(server.at), what, help.clone()).only_warn(why);
     }
     let adopted = subject.plan.adopted.iter().map(|&index| ContainerRef { init: true, index });
@@ -112,10 +121,12 @@ fn settings_of(container: &Container<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for variable in container.env.iter() {
         let name = variable.name.to_ascii_lowercase();
-        let key = name.strip_prefix("prefect_server_database_").or(name.strip_prefix("prefect_api_database_"));
+        let key =
+            name.strip_prefix("prefect_server_database_").or(name.strip_prefix("prefect_api_database_"));
         if let Some(key @ ("connection_url" | "host" | "port" | "name" | "driver")) = key {
             let source = variable.value_from.as_ref();
-            let reference = source.and_then(|from| from.secret_key_ref.as_ref().or(from.config_map_key_ref.as_ref()));
+            let reference =
+                source.and_then(|from| from.secret_key_ref.as_ref().or(from.config_map_key_ref.as_ref()));
             let value = match (reference, source) {
                 (Some(reference), _) => format!("{} {}", &*reference.name, &*reference.key),
                 (None, Some(_)) => String::new(),

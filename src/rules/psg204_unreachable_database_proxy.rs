@@ -1,8 +1,8 @@
 //! PSG204: the database is reached through a proxy that starts after every initContainer.
 
 use super::Subject;
-use crate::rule::{Level, Report, Rule};
 use crate::migration::blocker::ordinary_proxy;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "unreachable-database-proxy",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "the database is reached through a proxy that is an ordinary container",
     page: include_str!("psg204_unreachable_database_proxy.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

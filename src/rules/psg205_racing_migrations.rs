@@ -1,8 +1,8 @@
 //! PSG205: several pods migrate at once without the lock.
 
 use super::Subject;
-use crate::rule::{Level, Report, Rule};
 use crate::kubernetes::ContainerRef;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "racing-migrations",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "several pods migrate at once without the lock",
     page: include_str!("psg205_racing_migrations.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -21,7 +21,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let many = subject.workload.replicas.unwrap_or(1) > 1;
     if lead.invocation.upgrades_first() && plan.adopted.is_empty() {
         let what = "migrates in its own script, without a lock, so none is injected";
-        let help = "take `prefect server database upgrade` out of the script: the injected one runs under a lock";
+        let help =
+            "take `prefect server database upgrade` out of the script: the injected one runs under a lock";
         report.add(&RULE, subject.place(lead.at), what, help);
     }
     if !many {
@@ -35,7 +36,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let unlocked = plan.call.as_ref().is_some_and(|call| !call.locked) && !lead.database.is_visibly_sqlite();
     if plan.blocker.is_none() && unlocked {
         let what = "each replica migrates, and nothing keeps them from doing it at once";
-        let help = "set the annotation `prefect-guard.io/serialize: always` if `python` runs Prefect in this image";
+        let help =
+            "set the annotation `prefect-guard.io/serialize: always` if `python` runs Prefect in this image";
         report.add(&RULE, subject.place(lead.at), what, help);
     }
 }

@@ -1,8 +1,8 @@
 //! PSG206: a memory limit under which a migration is killed.
 
 use super::Subject;
-use crate::rule::{Level, Report, Rule};
 use crate::kubernetes::{Container, ContainerRef, quantity};
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "small-migration-memory",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "a memory limit under 256Mi on a container that migrates",
     page: include_str!("psg206_small_migration_memory.md"),
+    ..Rule::USUAL
 };
 
 /// 256Mi: a full migration of Prefect 3.8.8 was measured at 165 MiB, and 128Mi kills it.
@@ -23,11 +23,13 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let lead = subject.lead().filter(|_| injected).map(|lead| lead.at);
     let migrates = |index: &usize| ContainerRef { init: true, index: *index };
     let jobs = subject.database_commands.iter().filter(|job| job.invocation.is_migration() && !job.at.init);
-    let containers = lead.into_iter().chain(subject.plan.adopted.iter().map(migrates)).chain(jobs.map(|job| job.at));
+    let containers =
+        lead.into_iter().chain(subject.plan.adopted.iter().map(migrates)).chain(jobs.map(|job| job.at));
     for at in containers {
         let Some(limit) = memory_limit(subject.workload.container(at)) else { continue };
         if quantity::bytes(&limit).is_some_and(|bytes| bytes < ENOUGH) {
-            let what = format!("a memory limit of {} is little for a migration", crate::text::clip(&limit, 20));
+            let what =
+                format!("a memory limit of {} is little for a migration", crate::text::clip(&limit, 20));
             let help = "raise `resources.limits.memory` to `256Mi` or more";
             report.add(&RULE, subject.place_of(at, "resources"), what, help).about(limit);
         }

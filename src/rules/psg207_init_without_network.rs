@@ -1,8 +1,8 @@
 //! PSG207: an injector whose network or secrets our initContainer would wait for in vain.
 
 use super::Subject;
-use crate::rule::{Level, Report, Rule};
 use crate::migration::blocker::Blocker;
+use crate::rule::{Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,9 +10,9 @@ pub static RULE: Rule = Rule {
     name: "init-without-network",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "a mesh or injector under which an initContainer has no network or no secret",
     page: include_str!("psg207_init_without_network.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {

@@ -1,12 +1,12 @@
 //! PSG301: the user's own migration initContainer has another image than the server.
 
 use super::{Server, Subject};
-use crate::rule::{Level, Report, Rule};
+use crate::kubernetes::ContainerRef;
+use crate::kubernetes::image::ImageRef;
 use crate::migration::Fix;
 use crate::migration::blocker::Blocker;
 use crate::policy::Adopted;
-use crate::kubernetes::ContainerRef;
-use crate::kubernetes::image::ImageRef;
+use crate::rule::{FixAvailability, Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -14,9 +14,10 @@ pub static RULE: Rule = Rule {
     name: "migration-image-drift",
     default: Level::Deny,
     since: "0.1.0",
-    fix: Some("sets the image of the migration initContainer"),
+    fix: FixAvailability::PinsImage,
     summary: "a migration initContainer with another image than the server's",
     page: include_str!("psg301_migration_image_drift.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -38,9 +39,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             (Some(Blocker::Controlled), _) => finding.only_warn(Some("a controller owns this object")),
             (_, Adopted::Warn) => finding.only_warn(Some("`migration.adopted: warn` in the policy")),
             (_, Adopted::Deny) => finding,
-            (_, Adopted::Pin) => {
-                finding.mend(Fix::Pin { index, image: lead.container.image.to_string() })
-            }
+            (_, Adopted::Pin) => finding.mend(Fix::Pin { index, image: lead.container.image.to_string() }),
         };
     }
 }

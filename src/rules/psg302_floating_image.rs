@@ -1,9 +1,9 @@
 //! PSG302: a tag that can mean another image tomorrow.
 
 use super::Subject;
+use crate::kubernetes::image::ImageRef;
 use crate::rule::{Level, Report, Rule};
 use crate::text::clip;
-use crate::kubernetes::image::ImageRef;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,9 @@ pub static RULE: Rule = Rule {
     name: "floating-image",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "an image without tag or digest, or with a tag that moves",
     page: include_str!("psg302_floating_image.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -51,10 +51,13 @@ mod tests {
 
     #[test]
     fn tells_moving_tags_from_fixed_ones() {
-        for tag in ["latest", "3-latest", "3-python3.12", "3.4", "3", "main", "2-latest-kubernetes", "3-dev"] {
+        for tag in ["latest", "3-latest", "3-python3.12", "3.4", "3", "main", "2-latest-kubernetes", "3-dev"]
+        {
             assert!(moves(tag), "{tag}");
         }
-        for tag in ["3.4.20-python3.12", "3.8.8", "v1.2.3", "2.0b9", "sha-1234567", "20260101", "release-7f3a"] {
+        for tag in
+            ["3.4.20-python3.12", "3.8.8", "v1.2.3", "2.0b9", "sha-1234567", "20260101", "release-7f3a"]
+        {
             assert!(!moves(tag), "{tag}");
         }
     }

@@ -1,9 +1,9 @@
 //! PSG903: an annotation of ours that we do not understand.
 
 use super::Subject;
+use crate::policy::annotations::{PREFIX, Position};
 use crate::rule::{Level, Place, Report, Rule, TOLD};
 use crate::text::clip;
-use crate::kubernetes::annotations::{PREFIX, Position};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -11,9 +11,9 @@ pub static RULE: Rule = Rule {
     name: "unknown-annotation",
     default: Level::Warn,
     since: "0.1.0",
-    fix: None,
     summary: "a `prefect-guard.io/` annotation that is not known",
     page: include_str!("psg903_unknown_annotation.md"),
+    ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
@@ -22,9 +22,15 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let escaped = unknown.key.replace('~', "~0").replace('/', "~1");
         let place = place(subject, &escaped);
         let (what, help) = if unknown.value_only {
-            (format!("annotation `prefect-guard.io/{key}` has a value that is not known"), format!("write {}", unknown.expected))
+            (
+                format!("annotation `prefect-guard.io/{key}` has a value that is not known"),
+                format!("write {}", unknown.expected),
+            )
         } else {
-            (format!("annotation `prefect-guard.io/{key}` is not known, and does nothing"), unknown.expected.clone())
+            (
+                format!("annotation `prefect-guard.io/{key}` is not known, and does nothing"),
+                unknown.expected.clone(),
+            )
         };
         report.add(&RULE, place, what, help).about(unknown.key);
     }
@@ -33,7 +39,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let escaped = key.replace('~', "~0").replace('/', "~1");
         let template = &subject.workload.template_pointer;
         let pointer = format!("{template}/metadata/labels/prefect-guard.io~1{escaped}");
-        let what = format!("label `prefect-guard.io/{}` is not read on a pod template, and does nothing", clip(key, 63));
+        let what = format!(
+            "label `prefect-guard.io/{}` is not read on a pod template, and does nothing",
+            clip(key, 63)
+        );
         let help = match key {
             "enabled" => {
                 "label the namespace with it, or write the annotation `prefect-guard.io/inject: \"false\"` here"

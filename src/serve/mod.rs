@@ -59,7 +59,7 @@ impl Engine {
 }
 
 fn read_policy(text: &str) -> Result<Policy, String> {
-    Policy::from_yaml(text).map_err(|error| error.to_string())
+    Policy::from_yaml(text, crate::rules::CATALOGUE).map_err(|error| error.to_string())
 }
 
 /// Why a port could not be taken.

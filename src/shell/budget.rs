@@ -6,11 +6,11 @@
 use std::cell::Cell;
 
 /// The longest word or value that is put together. Linux refuses an argument over 128 KiB.
-pub(super) const LONGEST: usize = 128 * 1024;
+pub(crate) const LONGEST: usize = 128 * 1024;
 
 /// What is left to spend. Shared by all that read one command line.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     steps: Cell<usize>,
     bytes: Cell<usize>,
     overdrawn: Cell<bool>,
@@ -18,24 +18,24 @@ pub(super) struct Budget {
 
 impl Budget {
     /// For a command line of so many bytes, its variables included.
-    pub(super) fn of(written: usize) -> Self {
+    pub(crate) fn of(written: usize) -> Self {
         let steps = 8_192 + 8 * written;
         let bytes = (16 * 1024 + 8 * written).min(8 * LONGEST);
         Budget { steps: Cell::new(steps), bytes: Cell::new(bytes), overdrawn: Cell::new(false) }
     }
 
     /// Takes so many steps (a word looked at, a variable passed by); `false` when there are not so many left.
-    pub(super) fn step(&self, count: usize) -> bool {
+    pub(crate) fn step(&self, count: usize) -> bool {
         self.take(&self.steps, count)
     }
 
     /// Takes so many bytes of text put in for a reference.
-    pub(super) fn text(&self, bytes: usize) -> bool {
+    pub(crate) fn text(&self, bytes: usize) -> bool {
         self.take(&self.bytes, if bytes <= LONGEST { bytes } else { usize::MAX })
     }
 
     /// Whether something was asked for that was not there: what came after is not known.
-    pub(super) fn is_overdrawn(&self) -> bool {
+    pub(crate) fn is_overdrawn(&self) -> bool {
         self.overdrawn.get()
     }
 

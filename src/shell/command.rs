@@ -10,7 +10,6 @@ use std::sync::Arc;
 pub use crate::shell::changes::Change;
 pub(crate) use crate::shell::lexer::UNKNOWN;
 pub use crate::shell::reader::read;
-pub(super) use crate::shell::reader::read_within;
 
 /// What a Prefect call does, as far as it matters to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

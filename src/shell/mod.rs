@@ -1,7 +1,6 @@
 //! Reading the commands of containers: the lexer of shell text, the programs that run others, and which calls of
 //! Prefect come out of it.
 
-pub(crate) mod argv;
 pub(crate) mod budget;
 mod calls;
 pub(crate) mod changes;

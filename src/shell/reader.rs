@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::shell::budget::Budget;
 use crate::shell::changes::{Change, Changes};
 use crate::shell::command::{Action, Call, Invocation, Position, Program};
-pub(super) use crate::shell::lexer::UNKNOWN;
+pub(crate) use crate::shell::lexer::UNKNOWN;
 use crate::shell::script::Script;
 use crate::shell::words::{
     Python, basename, is_assignment, is_prefect, is_python, is_shell, options, prints_only, python, runner,
@@ -14,7 +14,7 @@ use crate::shell::words::{
 use crate::shell::wrappers::{self, Effect, has_option, wrapper};
 
 /// What the manifest says of an environment variable of the container.
-pub(super) enum Known {
+pub(crate) enum Known {
     /// Its value.
     Value(String),
     /// It may be set; the manifest does not show to what.
@@ -31,7 +31,7 @@ pub fn read(argv: &[&str], lookup: &dyn Fn(&str) -> Option<String>) -> Invocatio
 }
 
 /// The same within a budget that others spend from too.
-pub(super) fn read_within(argv: &[&str], lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Invocation {
+pub(crate) fn read_within(argv: &[&str], lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Invocation {
     let mut reader = Reader {
         invocation: Invocation::default(),
         lookup,

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use crate::support::settings::{Read, deployment};
 use prefect_guard::prefect::database::{Database, Reading};
 use prefect_guard::prefect::url::{Grammar, SQLALCHEMY};
-use prefect_guard::rule::{Level, Report};
-use prefect_guard::rules::{REGISTER, Subject};
+use prefect_guard::rule::Level;
+use prefect_guard::rules::{self, Subject};
 
 /// How many cases are generated, unless `PREFECT_GUARD_TEST_CASES` asks for more.
 const CASES: usize = 600;
@@ -79,11 +79,7 @@ fn judge(case: &Case, grammar: &'static Grammar) -> (bool, Vec<String>) {
             };
             server.database = Database::read(&reading);
         }
-        let mut report = Report::default();
-        for entry in REGISTER.iter().filter(|entry| entry.rule.id.starts_with("PSG1")) {
-            (entry.check)(subject, &mut report);
-        }
-        for finding in report.into_findings() {
+        for finding in rules::check(subject, |rule| rule.id.starts_with("PSG1")) {
             denied |= finding.rule.default == Level::Deny && finding.at_most == Level::Deny;
             said.push(finding.message());
             said.push(finding.help);

@@ -28,7 +28,7 @@ fn config() -> ProptestConfig {
 }
 
 fn settled(yaml: &str) -> Policy {
-    Policy::from_yaml(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+    Policy::from_yaml(yaml, prefect_guard::rules::CATALOGUE).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
 }
 
 fn of(yaml: &str, part: &str) -> bool {

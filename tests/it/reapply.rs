@@ -468,7 +468,7 @@ fn what_a_controller_owns_is_not_touched() {
 fn a_new_policy_waits_for_the_next_change() {
     let mut cluster = Cluster::create(&manifest());
     let yaml = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmigration: {serialize: never}\n";
-    cluster.policy = Policy::from_yaml(yaml).expect("a policy");
+    cluster.policy = Policy::from_yaml(yaml, prefect_guard::rules::CATALOGUE).expect("a policy");
     let before = cluster.ours().clone();
     cluster.apply(&manifest());
     assert_eq!(cluster.ours(), &before);

@@ -33,7 +33,8 @@ struct Question {
 
 fn questions() -> Vec<Question> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reviews");
-    let policies = [ENFORCE, AUDIT].map(|text| Policy::from_yaml(text).unwrap());
+    let policies =
+        [ENFORCE, AUDIT].map(|text| Policy::from_yaml(text, prefect_guard::rules::CATALOGUE).unwrap());
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let body = std::fs::read(entry.unwrap().path()).unwrap();

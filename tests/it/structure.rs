@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prefect_guard::cli::{explain, reference};
-use prefect_guard::kubernetes::annotations::{KEYS, PREFIX};
 use prefect_guard::policy::Policy;
-use prefect_guard::rules::REGISTER;
+use prefect_guard::policy::annotations::{KEYS, PREFIX};
+use prefect_guard::rule::Scope;
+use prefect_guard::rules::{CATALOGUE, Check, REGISTER};
 use serde_json::Value;
 
 /// The modules that know no files, network, clock, environment or tasks. A new module has to be put into one of the
@@ -21,7 +22,9 @@ const PURE: &[&str] = &[
     "json",
     "kubernetes",
     "shell",
+    "environment",
     "prefect",
+    "server",
     "policy",
     "migration",
     "subject",
@@ -72,7 +75,7 @@ const IMPURE: &[&str] = &[
     "crate::cli",
     "crate::cluster",
     "crate::manifest",
-    "crate::serve",
+    "crate::serve::",
     "crate::telemetry",
     "crate::tls",
 ];
@@ -205,6 +208,15 @@ fn every_rule_has_a_page() {
 }
 
 #[test]
+fn the_scope_of_a_rule_is_how_it_looks() {
+    for entry in REGISTER {
+        let over_several = matches!(entry.check, Check::Stream(_));
+        assert_eq!(entry.rule.scope == Scope::Stream, over_several, "{:?}", entry.rule);
+    }
+    assert!(CATALOGUE.rules().eq(REGISTER.iter().map(|entry| entry.rule)));
+}
+
+#[test]
 fn every_rule_has_fixtures() {
     let names: Vec<String> =
         ["yaml", "json", "table"].iter().flat_map(|end| files("tests/fixtures", end)).map(read).collect();
@@ -311,7 +323,7 @@ fn policies_in_the_documentation_are_policies() {
         for block in read(&page).split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             if block.contains("kind: Policy") {
                 found += 1;
-                if let Err(error) = Policy::from_yaml(block) {
+                if let Err(error) = Policy::from_yaml(block, CATALOGUE) {
                     panic!("{}: {error}\n{block}", page.display());
                 }
             }
@@ -322,7 +334,7 @@ fn policies_in_the_documentation_are_policies() {
 
 #[test]
 fn generated_pages_are_fresh() {
-    let schema = format!("{:#}\n", Policy::schema());
+    let schema = format!("{:#}\n", prefect_guard::policy::schema(CATALOGUE));
     let pages = [
         ("docs/rules.md", explain::reference()),
         ("docs/policy.md", reference::policy()),

@@ -129,7 +129,7 @@ fn the_ways_to_stop_denying_do() {
         .expect("a patch");
     let patch: Value = serde_json::from_str(patch).expect("JSON");
     let file = patch["data"]["policy.yaml"].as_str().expect("a file");
-    prefect_guard::policy::Policy::from_yaml(file).expect("a policy");
+    prefect_guard::policy::Policy::from_yaml(file, prefect_guard::rules::CATALOGUE).expect("a policy");
 }
 
 /// A command that is copied from one page works with what another page installed.

@@ -309,7 +309,7 @@ fn every_rendered_policy_is_one_that_the_program_accepts() {
         let objects = render(arguments);
         let maps = objects.iter().filter(|object| object["kind"] == "ConfigMap");
         for text in maps.filter_map(|map| map["data"]["policy.yaml"].as_str()) {
-            let read = prefect_guard::policy::Policy::from_yaml(text);
+            let read = prefect_guard::policy::Policy::from_yaml(text, prefect_guard::rules::CATALOGUE);
             assert!(read.is_ok(), "{row}: {:?}\n{text}", read.err());
         }
     }

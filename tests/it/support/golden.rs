@@ -87,7 +87,8 @@ impl Golden {
             keys.strip_prefix('{').and_then(|keys| keys.strip_suffix('}')).expect("a policy in braces");
         let comma = if keys.is_empty() { "" } else { ", " };
         let yaml = format!("{{apiVersion: prefect-guard.io/v1alpha1, kind: Policy{comma}{keys}}}");
-        Policy::from_yaml(&yaml).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        Policy::from_yaml(&yaml, prefect_guard::rules::CATALOGUE)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// Mutates, then validates, as a cluster would.

@@ -1,11 +1,12 @@
 //! A Deployment with an environment, judged by the rules about database settings.
 
 use prefect_guard::decision::{Endpoint, decide};
-use prefect_guard::kubernetes::annotations::Own;
 use prefect_guard::kubernetes::object::{classify, locate};
+use prefect_guard::policy::annotations::Own;
 use prefect_guard::policy::{Policy, Settings};
 use prefect_guard::review::request::Request;
 use prefect_guard::rule::{Finding, Severity};
+use prefect_guard::rules::CATALOGUE;
 use prefect_guard::rules::Subject;
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ impl Read {
         let object = request.object.expect("an object");
         let located = locate(object, found).expect("a readable object");
         let workload = located.read(request.kind.kind.0.clone()).expect("readable").expect("a template");
-        let own = Own::read(&workload.template.metadata.annotations);
+        let own = Own::read(&workload.template.metadata.annotations, CATALOGUE);
         let settings = Settings::default();
         look(&mut Subject::examine(&workload, &settings, &own, None));
     }

@@ -1,46 +1,95 @@
-//! The argv of a container as the kubelet makes it: `$(VAR)` put in, command before args.
+//! What the containers of a workload run, each command read once: `$(VAR)` put in as the kubelet does, command
+//! before args.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::rc::Rc;
 
-use crate::kubernetes::Container;
-use crate::kubernetes::env::Environment;
+use crate::environment::Environment;
 use crate::kubernetes::pod::Text;
+use crate::kubernetes::{Container, ContainerRef, Workload};
 use crate::shell::budget::Budget;
-use crate::shell::command::{self, Invocation};
-use crate::shell::reader::{Known, UNKNOWN};
+use crate::shell::command::Invocation;
+use crate::shell::reader::{Known, UNKNOWN, read_within};
 
-impl Container<'_> {
-    /// What the container runs. Settled without reading when no token could name Prefect.
-    pub fn invocation(&self) -> Invocation {
-        self.reads(&self.command, &self.args)
-    }
+/// What a hook or a probe of a container runs, and the field that says so.
+pub type Hook = (&'static str, Invocation);
 
-    /// What a hook or a probe of the container runs.
-    pub fn hook_invocation(&self, argv: &[Text<'_>]) -> Invocation {
-        self.reads(argv, &[])
-    }
+/// The commands of a workload's containers.
+pub struct Commands<'a> {
+    workload: &'a Workload<'a>,
+    containers: Vec<Read>,
+    init_containers: Vec<Read>,
+}
 
-    fn reads(&self, command: &[Text<'_>], args: &[Text<'_>]) -> Invocation {
-        let tokens = || command.iter().chain(args);
-        // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`, `… | sh`.
-        let worth_reading = |token: &str| {
-            names_prefect(token) || token.contains(['$', '\'', '"', '\\', '`', '|']) || token.ends_with(".sh")
+/// The commands of one container.
+struct Read {
+    main: Rc<Invocation>,
+    /// Read when somebody asks: few rules do.
+    hooks: OnceCell<Vec<Hook>>,
+}
+
+impl<'a> Commands<'a> {
+    /// Reads what each container runs.
+    pub fn read(workload: &'a Workload<'a>) -> Self {
+        let read = |container: &Container<'_>| Read {
+            main: Rc::new(invocation(container, &container.command, &container.args)),
+            hooks: OnceCell::new(),
         };
-        if !tokens().any(|token| worth_reading(token)) {
-            return Invocation::default();
+        let spec = &workload.template.spec;
+        Commands {
+            workload,
+            containers: spec.containers.iter().map(|container| read(container)).collect(),
+            init_containers: spec.init_containers().iter().map(|container| read(container)).collect(),
         }
-        let values = self.env.iter().filter_map(|variable| variable.value.as_deref());
-        let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
-        let environment = Environment::new(self, true);
-        let lookup = |name: &str| known(&environment, name, &budget);
-        if tokens().any(|token| token.contains('$') && token.contains("$(")) {
-            let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
-            let argv: Vec<&str> = expanded.iter().map(|token| &**token).collect();
-            return command::read_within(&argv, &lookup, &budget);
-        }
-        let argv: Vec<&str> = tokens().map(|token| &**token).collect();
-        command::read_within(&argv, &lookup, &budget)
     }
+
+    /// What a container runs.
+    pub fn of(&self, at: ContainerRef) -> &Rc<Invocation> {
+        &self.entry(at).main
+    }
+
+    /// What the hooks and probes of a container run.
+    pub fn hooks(&self, at: ContainerRef) -> &[Hook] {
+        self.entry(at).hooks.get_or_init(|| {
+            let container = self.workload.container(at);
+            container.hooks().map(|(field, argv)| (field, invocation(container, argv, &[]))).collect()
+        })
+    }
+
+    /// Every container, the ordinary ones first.
+    pub fn containers(&self) -> impl Iterator<Item = ContainerRef> + use<> {
+        let refs = |init, count| (0..count).map(move |index| ContainerRef { init, index });
+        refs(false, self.containers.len()).chain(refs(true, self.init_containers.len()))
+    }
+
+    fn entry(&self, at: ContainerRef) -> &Read {
+        let list = if at.init { &self.init_containers } else { &self.containers };
+        &list[at.index]
+    }
+}
+
+/// Settled without reading when no token could name Prefect.
+fn invocation(container: &Container<'_>, command: &[Text<'_>], args: &[Text<'_>]) -> Invocation {
+    let tokens = || command.iter().chain(args);
+    // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`, `… | sh`.
+    let worth_reading = |token: &str| {
+        names_prefect(token) || token.contains(['$', '\'', '"', '\\', '`', '|']) || token.ends_with(".sh")
+    };
+    if !tokens().any(|token| worth_reading(token)) {
+        return Invocation::default();
+    }
+    let values = container.env.iter().filter_map(|variable| variable.value.as_deref());
+    let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
+    let environment = Environment::new(container, true);
+    let lookup = |name: &str| known(&environment, name, &budget);
+    if tokens().any(|token| token.contains('$') && token.contains("$(")) {
+        let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
+        let argv: Vec<&str> = expanded.iter().map(|token| &**token).collect();
+        return read_within(&argv, &lookup, &budget);
+    }
+    let argv: Vec<&str> = tokens().map(|token| &**token).collect();
+    read_within(&argv, &lookup, &budget)
 }
 
 /// By hand: a searcher for a word costs more than a token is long.
@@ -107,7 +156,7 @@ fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Known, budget: &Budget) -
 
 #[cfg(test)]
 mod tests {
-    use super::expand;
+    use super::{expand, invocation};
     use crate::shell::budget::Budget;
     use crate::shell::reader::{Known, UNKNOWN};
 
@@ -143,7 +192,7 @@ mod tests {
             "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
         let json = json.to_string();
         let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
-        assert!(container.invocation().unreadable);
+        assert!(invocation(&container, &container.command, &container.args).unreadable);
     }
 
     #[test]
@@ -154,7 +203,7 @@ mod tests {
         let json =
             serde_json::json!({"name": "api", "env": env, "command": ["prefect"], "args": args}).to_string();
         let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
-        assert!(container.invocation().unreadable);
+        assert!(invocation(&container, &container.command, &container.args).unreadable);
     }
 
     #[test]

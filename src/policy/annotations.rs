@@ -1,9 +1,8 @@
 //! Our own annotations, read from the pod template only.
 
+use super::settings::{OnNewerSchema, Serialize, Settings};
 use crate::kubernetes::pod::Annotations;
-use crate::policy::{OnNewerSchema, Serialize, Settings};
-use crate::rule::{self, Rule};
-use crate::rules;
+use crate::rule::{self, Catalogue, Rule};
 
 /// The prefix of every annotation of ours.
 pub const PREFIX: &str = "prefect-guard.io/";
@@ -62,18 +61,18 @@ pub const KEYS: [(&str, &str); 6] = [
 ];
 
 impl<'a> Own<'a> {
-    /// Reads the annotations of a pod template.
-    pub fn read(annotations: &'a Annotations<'a>) -> Self {
+    /// Reads the annotations of a pod template; the rules they name are those of `catalogue`.
+    pub fn read(annotations: &'a Annotations<'a>, catalogue: Catalogue) -> Self {
         let mut own = Own::default();
         for (name, value) in annotations.iter() {
             if let Some(key) = name.strip_prefix(PREFIX) {
-                own.take(key, value);
+                own.take(key, value, catalogue);
             }
         }
         own
     }
 
-    fn take(&mut self, key: &'a str, value: &'a str) {
+    fn take(&mut self, key: &'a str, value: &'a str, catalogue: Catalogue) {
         let understood = match key {
             "inject" => {
                 self.inject = value.parse().ok();
@@ -83,7 +82,7 @@ impl<'a> Own<'a> {
                 self.container = Some(value).filter(|name| !name.is_empty());
                 self.container.is_some()
             }
-            "allow" => return self.take_allow(value),
+            "allow" => return self.take_allow(value, catalogue),
             "position" => {
                 self.position = position(value);
                 self.position.is_some()
@@ -116,17 +115,17 @@ impl<'a> Own<'a> {
         }
     }
 
-    fn take_allow(&mut self, value: &str) {
+    fn take_allow(&mut self, value: &str, catalogue: Catalogue) {
         // Of two annotations of one name the last counts, as in Go.
         self.allow.clear();
         for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            match rules::find(word) {
+            match catalogue.find(word) {
                 Some(rule) if self.allow.contains(&rule) => {}
                 Some(rule) => self.allow.push(rule),
                 None => {
                     let expected = match self.unknown.len() {
                         0..=rule::TOLD => {
-                            format!("rule names or ids; the closest is `{}`", rules::nearest(word))
+                            format!("rule names or ids; the closest is `{}`", catalogue.nearest(word))
                         }
                         // More than that is never told.
                         _ => String::new(),
@@ -139,8 +138,7 @@ impl<'a> Own<'a> {
 
     /// Whether the template asks for no injection and the policy lets it.
     pub fn opts_out(&self, settings: &Settings) -> bool {
-        self.inject == Some(false)
-            && rules::find("missing-migration").is_some_and(|rule| settings.may_exempt(rule))
+        self.inject == Some(false) && settings.may_opt_out()
     }
 }
 

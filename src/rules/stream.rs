@@ -1,0 +1,78 @@
+//! What the rules over several objects know of each object: facts, so that a stream of any length is never held.
+
+use std::collections::BTreeSet;
+
+use super::{Server, Subject, problems};
+use crate::kubernetes::Class;
+use crate::rule::Place;
+
+/// What is known of one object of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name where it is a Service, `None` for other kinds.
+    pub service: Option<String>,
+    /// Whether it is a Job or a CronJob.
+    pub is_job: bool,
+    /// Whether its pods get variables for each Service of the namespace.
+    pub service_links: bool,
+    /// The containers with a Prefect in them: the servers first, then those that run a database command, then what
+    /// else a script starts.
+    pub containers: Vec<Member>,
+}
+
+/// A container with a Prefect in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub place: Place,
+    /// Where its image is.
+    pub image_place: Place,
+    /// Its image as written.
+    pub image: String,
+    /// Whether it is a server.
+    pub is_server: bool,
+    /// Whether it is an ordinary container that migrates, and no server.
+    pub migrates: bool,
+    /// The variables of Prefect that its `env` defines, as written.
+    pub variables: BTreeSet<String>,
+}
+
+impl Seen {
+    /// What a Service contributes.
+    pub fn service(namespace: &str, name: &str) -> Self {
+        Seen { namespace: namespace.to_owned(), service: Some(name.to_owned()), ..Seen::default() }
+    }
+
+    /// What a workload contributes.
+    pub fn workload(subject: &Subject<'_>, namespace: &str) -> Self {
+        let servers = subject.servers.iter().map(|server| member(subject, server, true));
+        let others = problems::users(subject).skip(subject.servers.len());
+        Seen {
+            namespace: namespace.to_owned(),
+            service: None,
+            is_job: subject.workload.class == Class::Job,
+            service_links: subject.workload.template.spec.service_links(),
+            containers: servers.chain(others.map(|other| member(subject, other, false))).collect(),
+        }
+    }
+
+    /// Where a finding of this object may be.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.containers.iter().flat_map(|member| [&member.place, &member.image_place])
+    }
+}
+
+fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member {
+    let names = server.environment.variables().map(|variable| variable.name);
+    let is_prefect = |name: &&str| name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
+    Member {
+        place: subject.place(server.at),
+        image_place: subject.place_of(server.at, "image"),
+        image: server.container.image.to_string(),
+        is_server,
+        migrates: !server.at.init && server.invocation.is_migration(),
+        variables: names.filter(is_prefect).map(str::to_owned).collect(),
+    }
+}
