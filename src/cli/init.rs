@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::{Outcome, note, reference};
-use crate::policy::Policy;
+use crate::policy::schema;
 use crate::rule::Level;
-use crate::rules::REGISTER;
+use crate::rules::{CATALOGUE, REGISTER};
 
 /// How wide an explanation may be.
 const WIDTH: usize = 100;
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
 
 /// The text of the file. Lines that begin with `##` explain; a key behind `# ` can be switched on.
 fn policy() -> String {
-    let schema = Policy::schema();
+    let schema = schema(CATALOGUE);
     let mut text = String::from(
         "## The policy of prefect-guard. As it stands it changes nothing: every rule has its own level.\n\
          ## Take away the `# ` in front of what you want, then run `prefect-guard policy check FILE`.\n\
@@ -137,10 +137,11 @@ fn explain(words: &str, indent: &str, text: &mut String) {
 mod tests {
     use super::policy;
     use crate::policy::Policy;
+    use crate::rules::CATALOGUE;
 
     #[test]
     fn is_a_policy_that_changes_nothing() {
-        let read = Policy::from_yaml(&policy()).expect("a policy");
+        let read = Policy::from_yaml(&policy(), CATALOGUE).expect("a policy");
         assert_eq!(
             format!("{:?}", read.settings("data")),
             format!("{:?}", Policy::default().settings("data"))
@@ -152,6 +153,6 @@ mod tests {
         let on: String =
             policy().lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
         let on = on.replace("kinds: []", "").replace("\"…\"", "\"x:\"");
-        Policy::from_yaml(&on).unwrap_or_else(|error| panic!("{error}\n{on}"));
+        Policy::from_yaml(&on, CATALOGUE).unwrap_or_else(|error| panic!("{error}\n{on}"));
     }
 }

@@ -317,7 +317,24 @@ pub fn schema(catalogue: Catalogue) -> serde_json::Value {
     let mut schema = generator.into_root_schema_for::<File>().to_value();
     let names: Vec<&str> = catalogue.rules().flat_map(|rule| [rule.name, rule.id]).collect();
     schema["$defs"]["RuleName"]["enum"] = names.into();
+    name_rules(&mut schema, catalogue);
     schema
+}
+
+/// Puts the name and id of each rule into every map of rules to levels.
+fn name_rules(schema: &mut serde_json::Value, catalogue: Catalogue) {
+    let level = serde_json::json!({"$ref": "#/$defs/Level"});
+    if schema["additionalProperties"] == level {
+        let mut names: Vec<&str> = catalogue.rules().flat_map(|rule| [rule.name, rule.id]).collect();
+        names.sort_unstable();
+        schema["additionalProperties"] = false.into();
+        schema["properties"] = names.into_iter().map(|name| (name.to_owned(), level.clone())).collect();
+    }
+    match schema {
+        serde_json::Value::Object(map) => map.values_mut().for_each(|inner| name_rules(inner, catalogue)),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|inner| name_rules(inner, catalogue)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
