@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 
-use crate::migration::Fix;
 use crate::text::{clip, distance, one_line};
 
 /// What the operator wants done about a rule's findings (`deny | warn | off` in the policy).
@@ -240,6 +239,52 @@ pub struct Finding {
     pub evidence: Sensitive,
     /// What `/mutate` does about it, if it can.
     pub fix: Option<Fix>,
+}
+
+/// What `/mutate` does about a finding.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Fix {
+    /// Put `container` into the initContainers at `at`, taking ours away at `remove` first.
+    Place {
+        /// Index of our own container, if there is one.
+        remove: Option<usize>,
+        /// Where it goes, counted after the removal.
+        at: usize,
+        /// The container as JSON text; empty once it has been taken over into a patch.
+        container: String,
+    },
+    /// Take our own container away.
+    Remove {
+        /// Its index in the initContainers.
+        index: usize,
+    },
+    /// Set the image of an initContainer.
+    Pin {
+        /// Its index in the initContainers.
+        index: usize,
+        /// The server's image, byte for byte.
+        image: String,
+    },
+}
+
+/// The word alone: the container repeats the author's env.
+impl fmt::Debug for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())
+    }
+}
+
+impl Fix {
+    /// The word for it in logs and metrics.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Fix::Place { remove: None, .. } => "inject",
+            Fix::Place { remove: Some(from), at, .. } if from == at => "replace",
+            Fix::Place { .. } => "move",
+            Fix::Remove { .. } => "remove",
+            Fix::Pin { .. } => "pin",
+        }
+    }
 }
 
 /// The longest first line of a message, in bytes (a warning longer than 256 is cut by the API server).

@@ -9,7 +9,7 @@ use crate::decision::{Decision, Endpoint};
 use crate::migration::{self, Scripted};
 use crate::policy::Mode;
 use crate::review::request::Unreadable;
-use crate::rule::{Finding, Severity};
+use crate::rule::{Finding, Fix, Severity};
 use crate::text::one_line;
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ pub fn unreadable(endpoint: Endpoint, mode: Mode, uid: &str, error: &Unreadable)
 /// `/mutate` warns of what it pinned, since Git still says otherwise; everything else is `/validate`'s to say.
 fn warnings(endpoint: Endpoint, decision: &Decision) -> Vec<String> {
     let speaks = |finding: &&Finding| match endpoint {
-        Endpoint::Mutate => matches!(finding.fix, Some(migration::Fix::Pin { .. })),
+        Endpoint::Mutate => matches!(finding.fix, Some(Fix::Pin { .. })),
         Endpoint::Validate => finding.severity == Severity::Warn,
     };
     decision.findings.iter().filter(speaks).map(Finding::message).collect()

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::policy::PolicyFile;
 use crate::decision::{Decision, Endpoint, decide};
-use crate::migration::{self, Fix};
+use crate::migration;
 use crate::policy::Policy;
 use crate::review::{Request, Unreadable};
-use crate::rule::{self, Finding, Severity};
+use crate::rule::{self, Finding, Fix, Severity};
 
 /// How objects are judged: what `check` and `audit` have in common on the command line.
 #[derive(Debug, clap::Args)]

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use crate::kubernetes::object::{Located, classify, locate};
 use crate::kubernetes::{Workload, same_json};
 use crate::migration::plan::Before;
-use crate::migration::{self, Fix, Operation};
+use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
 use crate::policy::{Mode, Policy, Settings};
 use crate::review::request::{Request, Unreadable};
-use crate::rule::{self, Finding, Level, Ratchet, Rule, Scope, Severity};
+use crate::rule::{self, Finding, Fix, Level, Ratchet, Rule, Scope, Severity};
 use crate::rules::{self, CATALOGUE, Subject};
 
 /// Which endpoint asks.

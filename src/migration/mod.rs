@@ -14,53 +14,8 @@ mod staleness;
 use std::fmt;
 
 use crate::kubernetes::Workload;
+use crate::rule::Fix;
 pub use scripted::Scripted;
-
-/// What `/mutate` does about a finding.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Fix {
-    /// Put `container` into the initContainers at `at`, taking ours away at `remove` first.
-    Place {
-        /// Index of our own container, if there is one.
-        remove: Option<usize>,
-        /// Where it goes, counted after the removal.
-        at: usize,
-        /// The container as JSON text; empty once [`operations`] has taken it.
-        container: Scripted,
-    },
-    /// Take our own container away.
-    Remove {
-        /// Its index in the initContainers.
-        index: usize,
-    },
-    /// Set the image of an initContainer.
-    Pin {
-        /// Its index in the initContainers.
-        index: usize,
-        /// The server's image, byte for byte.
-        image: String,
-    },
-}
-
-/// The word alone: the container repeats the author's env.
-impl fmt::Debug for Fix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.verb())
-    }
-}
-
-impl Fix {
-    /// The word for it in logs and metrics.
-    pub fn verb(&self) -> &'static str {
-        match self {
-            Fix::Place { remove: None, .. } => "inject",
-            Fix::Place { remove: Some(from), at, .. } if from == at => "replace",
-            Fix::Place { .. } => "move",
-            Fix::Remove { .. } => "remove",
-            Fix::Pin { .. } => "pin",
-        }
-    }
-}
 
 /// One operation of a JSON Patch; `value` is JSON text.
 #[derive(Clone, PartialEq, Eq)]
@@ -102,7 +57,8 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
     for fix in fixes {
         match fix {
             Fix::Place { remove, at, container } => {
-                place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
+                let container = Scripted::from(&*std::mem::take(container));
+                place(&mut operations, workload, &list, (*remove, *at), container);
             }
             Fix::Remove { index } => {
                 operations.push(Operation::new("remove", format!("{list}/{index}"), None));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::Fix;
 use super::blocker::{self, Blocker};
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
@@ -11,6 +10,7 @@ use crate::json::Kept;
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::Settings;
 use crate::policy::annotations::{Own, Position};
+use crate::rule::Fix;
 use crate::server::Server;
 use crate::server::commands::Commands;
 
@@ -116,8 +116,8 @@ fn mend(
         None => before.and_then(Before::ours).filter(|then| wanted.difference(then).is_none()),
     };
     let container = match kept {
-        Some(kept) => kept.text().into(),
-        None => container::render(lead.container, call),
+        Some(kept) => kept.text().to_owned(),
+        None => container::render(lead.container, call).to_string(),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))
 }

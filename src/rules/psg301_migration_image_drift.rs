@@ -3,10 +3,9 @@
 use super::{Server, Subject};
 use crate::kubernetes::ContainerRef;
 use crate::kubernetes::image::ImageRef;
-use crate::migration::Fix;
 use crate::migration::blocker::Blocker;
 use crate::policy::Adopted;
-use crate::rule::{FixAvailability, Level, Report, Rule};
+use crate::rule::{Fix, FixAvailability, Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
