@@ -13,10 +13,14 @@ pub struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+pub(super) fn run(
+    args: &Args,
+    definition: &mut clap::Command,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
     // The generator panics on a closed pipe, so it writes to memory first.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::definition(), "prefect-guard", &mut script);
+    clap_complete::generate(args.shell, definition, "prefect-guard", &mut script);
     out.write_all(&script)?;
     Ok(Outcome::Clean)
 }

@@ -1,48 +1,29 @@
-//! Annotations of ours where nothing reads them. The webhook never looks there: a manifest's author can be told.
+//! What the rules find in a manifest outside of its pod template, as far as the policy wants to hear of it.
 
 use serde_json::Value;
 
 use crate::kubernetes::object::classify;
 use crate::policy::Policy;
-use crate::policy::annotations::{KEYS, PREFIX};
+use crate::policy::annotations::PREFIX;
 use crate::review::request::GroupVersionKind;
-use crate::rule::{Finding, Level, Place, Report};
-use crate::rules::{self, psg903_unknown_annotation::RULE};
-use crate::text::clip;
+use crate::rule::{Finding, Level, Rule};
+use crate::rules::{self, Manifest};
 
-/// What stands on the object's own metadata instead of its pod template's, or is no text.
+/// The findings about an object's own metadata; nothing for kinds that are not judged.
 pub(super) fn find(object: &Value, policy: &Policy) -> Vec<Finding> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
     let kind = GroupVersionKind { group: group.into(), kind: text("/kind").into(), ..Default::default() };
     let Some(found) = classify(&kind, policy.kinds()) else { return Vec::new() };
     let settings = policy.settings(text("/metadata/namespace"));
-    let below = |pointer: &str| object.pointer(pointer).and_then(Value::as_object);
-    let ours = format!("{}/metadata/annotations", found.template);
-    let allowed = |key: &str| {
-        let names = below(&ours).and_then(|known| known.get(key)?.as_str()).unwrap_or_default();
-        settings.may_exempt(&RULE) && names.split(',').any(|name| rules::find(name.trim()) == Some(&RULE))
+    let annotations =
+        object.pointer(&format!("{}/metadata/annotations", found.template)).and_then(Value::as_object);
+    let allow = annotations.and_then(|known| known.get(&format!("{PREFIX}allow"))?.as_str());
+    let exempt = |rule: &Rule| {
+        let mut named = allow.unwrap_or_default().split(',').filter_map(rules::find);
+        settings.may_exempt(rule) && named.any(|one| one == rule)
     };
-    if settings.level(&RULE) == Level::Off || allowed(&format!("{PREFIX}allow")) {
-        return Vec::new();
-    }
-    let mut report = Report::default();
-    for (key, _) in KEYS {
-        let name = format!("{PREFIX}{key}");
-        let place =
-            |map: &str| Place { pointer: format!("{map}/prefect-guard.io~1{key}"), ..Place::default() };
-        let on_template = below(&ours).and_then(|known| known.get(&name));
-        if on_template.is_some_and(|value| !value.is_string()) {
-            let what = format!("annotation `{name}` is no text: the API server refuses it");
-            report.add(&RULE, place(&ours), what, "put its value into quotes: `\"false\"`");
-        }
-        let own = "/metadata/annotations";
-        if on_template.is_none() && below(own).is_some_and(|known| known.contains_key(&name)) {
-            let what = format!("annotation `{name}` is not read here, and does nothing");
-            let help =
-                format!("put it on the pod template: `{}`", clip(&found.template[1..].replace('/', "."), 80));
-            report.add(&RULE, place(own), what, format!("{help} under `metadata.annotations`"));
-        }
-    }
-    report.into_findings()
+    let mut findings = rules::check_manifest(&Manifest { object, template: found.template });
+    findings.retain(|finding| settings.level(finding.rule) != Level::Off && !exempt(finding.rule));
+    findings
 }

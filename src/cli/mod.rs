@@ -15,6 +15,7 @@ pub mod init;
 pub mod inject;
 mod judge;
 mod misplaced;
+mod outcome;
 mod pipe;
 pub mod policy;
 mod progress;
@@ -22,11 +23,13 @@ pub mod reference;
 mod report;
 pub mod serve;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+pub use outcome::Outcome;
+use outcome::note;
 
 /// Keeps Prefect servers from coming up against a database that was never migrated.
 ///
@@ -60,27 +63,6 @@ enum Task {
     Policy(policy::Args),
     Init(init::Args),
     Completions(completions::Args),
-}
-
-/// How a command ended, as its exit code tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing to object to: 0.
-    Clean,
-    /// Something was refused: 1.
-    Refused,
-    /// Something could not be read, or the command could not be carried out: 2.
-    Failed,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        ExitCode::from(match outcome {
-            Outcome::Clean => 0,
-            Outcome::Refused => 1,
-            Outcome::Failed => 2,
-        })
-    }
 }
 
 /// The whole definition of the command line, for completions and reference pages.
@@ -117,7 +99,7 @@ fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         Task::Explain(args) => explain::run(args, &mut patient),
         Task::Policy(args) => policy::run(args, &mut patient),
         Task::Init(args) => init::run(args, &mut patient),
-        Task::Completions(args) => completions::run(args, &mut patient),
+        Task::Completions(args) => completions::run(args, &mut definition(), &mut patient),
         #[cfg(feature = "cluster")]
         Task::Eject(args) => return in_steps(eject::run(args, out)?, out),
         Task::Demo(args) => return in_steps(demo::run(args, out)?, out),
@@ -135,10 +117,4 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
-}
-
-/// Says something to the person at the terminal, beside the output proper.
-pub(crate) fn note(text: fmt::Arguments<'_>) {
-    // Nobody is left to be told when the standard error is closed.
-    let _ = writeln!(anstream::stderr(), "{text}");
 }

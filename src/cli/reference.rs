@@ -103,16 +103,18 @@ fn values(root: &Value, schema: &Value) -> String {
     match kind(schema).as_str() {
         "array" if resolve(root, &schema["items"])["enum"].is_array() => "list of rules".to_owned(),
         "array" => "list".to_owned(),
-        "object" if schema["properties"]["PSG203"].is_object() => "rule: `deny`, `warn`, `off`".to_owned(),
+        "object" if CATALOGUE.rules().all(|rule| schema["properties"][rule.id].is_object()) => {
+            "rule: `deny`, `warn`, `off`".to_owned()
+        }
         "object" => "map".to_owned(),
         other => other.to_owned(),
     }
 }
 
 /// The command line reference, as `docs/command-line.md` holds it.
-pub fn command_line() -> String {
+pub fn command_line(definition: Command) -> String {
     let mut text = String::from("# Command line\n\nGenerated from the program; do not edit.\n");
-    let mut root = super::definition().term_width(100);
+    let mut root = definition.term_width(100);
     root.build();
     page(&root, "prefect-guard", &mut text);
     text

@@ -1,6 +1,7 @@
 //! The register: the only list of rules there is. Help, documentation, metrics and the policy's schema are made from
 //! it, and `tests/it/structure.rs` compares it with what is on disk.
 
+use super::manifest::Manifest;
 use super::stream::Seen;
 use super::{
     psg101_missing_database_url, psg102_unsupported_database, psg103_sync_driver,
@@ -23,6 +24,9 @@ pub struct Entry {
     pub rule: &'static Rule,
     /// How it looks.
     pub check: Check,
+    /// What it finds besides in an object as its author wrote it, outside of the pod template: `check` only, since
+    /// the API server drops or refuses what is wrong there.
+    pub manifest: Option<fn(&Manifest<'_>, &mut Report)>,
 }
 
 /// How a rule looks at what it judges; [`Rule::scope`] says the same as data.
@@ -35,11 +39,11 @@ pub enum Check {
 }
 
 const fn object(rule: &'static Rule, check: fn(&Subject<'_>, &mut Report)) -> Entry {
-    Entry { rule, check: Check::Object(check) }
+    Entry { rule, check: Check::Object(check), manifest: None }
 }
 
 const fn stream(rule: &'static Rule, check: fn(&[Seen], &mut [Report])) -> Entry {
-    Entry { rule, check: Check::Stream(check) }
+    Entry { rule, check: Check::Stream(check), manifest: None }
 }
 
 /// Every rule, in the order in which findings are reported.
@@ -72,7 +76,10 @@ pub static REGISTER: &[Entry] = &[
     stream(&psg303_migration_job_image_drift::RULE, psg303_migration_job_image_drift::check),
     object(&psg901_unseen_database_url::RULE, psg901_unseen_database_url::check),
     object(&psg902_undetected_server::RULE, psg902_undetected_server::check),
-    object(&psg903_unknown_annotation::RULE, psg903_unknown_annotation::check),
+    Entry {
+        manifest: Some(psg903_unknown_annotation::check_manifest),
+        ..object(&psg903_unknown_annotation::RULE, psg903_unknown_annotation::check)
+    },
 ];
 
 /// The same rules as data, for whoever resolves a name.
@@ -95,6 +102,15 @@ pub fn check(subject: &Subject<'_>, wanted: impl Fn(&Rule) -> bool) -> Vec<Findi
         if let Check::Object(check) = entry.check {
             check(subject, &mut report);
         }
+    }
+    report.into_findings()
+}
+
+/// What the rules find in a manifest outside of its pod template.
+pub fn check_manifest(manifest: &Manifest<'_>) -> Vec<Finding> {
+    let mut report = Report::default();
+    for check in REGISTER.iter().filter_map(|entry| entry.manifest) {
+        check(manifest, &mut report);
     }
     report.into_findings()
 }

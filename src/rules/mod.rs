@@ -1,6 +1,7 @@
 //! The rules: one `.rs` and one `.md` each, and [`REGISTER`], the list of them.
 
 mod catalogue;
+mod manifest;
 mod problems;
 pub mod psg101_missing_database_url;
 pub mod psg102_unsupported_database;
@@ -35,4 +36,5 @@ pub mod stream;
 
 pub use crate::server::Server;
 pub use crate::subject::Subject;
-pub use catalogue::{CATALOGUE, Check, Entry, REGISTER, check, check_stream, find, nearest};
+pub use catalogue::{CATALOGUE, Check, Entry, REGISTER, check, check_manifest, check_stream, find, nearest};
+pub use manifest::Manifest;

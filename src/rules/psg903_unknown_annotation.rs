@@ -1,7 +1,9 @@
 //! PSG903: an annotation of ours that we do not understand.
 
-use super::Subject;
-use crate::policy::annotations::{PREFIX, Position};
+use serde_json::Value;
+
+use super::{Manifest, Subject};
+use crate::policy::annotations::{KEYS, PREFIX, Position};
 use crate::rule::{Level, Place, Report, Rule, TOLD};
 use crate::text::clip;
 
@@ -58,6 +60,30 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let what = "annotation `prefect-guard.io/position` names an initContainer that is not there";
         let help = "name an initContainer of this pod template; without one the migration goes last";
         report.add(&RULE, place(subject, "position"), what, help).about(name);
+    }
+}
+
+/// Annotations of ours where nothing reads them, or that are no text. The webhook never looks there: the author of a
+/// manifest can be told.
+pub(super) fn check_manifest(manifest: &Manifest<'_>, report: &mut Report) {
+    let below = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_object);
+    let on_template = format!("{}/metadata/annotations", manifest.template);
+    for (key, _) in KEYS {
+        let name = format!("{PREFIX}{key}");
+        let place =
+            |map: &str| Place { pointer: format!("{map}/prefect-guard.io~1{key}"), ..Place::default() };
+        let known = below(&on_template).and_then(|known| known.get(&name));
+        if known.is_some_and(|value| !value.is_string()) {
+            let what = format!("annotation `{name}` is no text: the API server refuses it");
+            report.add(&RULE, place(&on_template), what, "put its value into quotes: `\"false\"`");
+        }
+        let own = "/metadata/annotations";
+        if known.is_none() && below(own).is_some_and(|known| known.contains_key(&name)) {
+            let what = format!("annotation `{name}` is not read here, and does nothing");
+            let template = clip(&manifest.template[1..].replace('/', "."), 80);
+            let help = format!("put it on the pod template: `{template}` under `metadata.annotations`");
+            report.add(&RULE, place(own), what, help);
+        }
     }
 }
 

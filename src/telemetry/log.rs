@@ -227,7 +227,7 @@ struct Clock;
 impl tracing_subscriber::fmt::time::FormatTime for Clock {
     fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
         let mut stamp = Vec::with_capacity(27);
-        super::decision::timestamp(&mut stamp, std::time::SystemTime::now());
+        super::timestamp::timestamp(&mut stamp, std::time::SystemTime::now());
         w.write_str(std::str::from_utf8(&stamp).unwrap_or_default())
     }
 }

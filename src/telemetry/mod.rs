@@ -4,3 +4,4 @@ pub mod decision;
 pub mod log;
 pub mod metrics;
 mod process;
+mod timestamp;

@@ -2,6 +2,7 @@
 //! who may connect (`clients`).
 
 pub mod clients;
+mod cryptography;
 pub mod ephemeral;
 pub mod identity;
 pub mod managed;
@@ -9,13 +10,13 @@ pub mod managed;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedCipherSuite};
 
+pub use cryptography::provider;
 use identity::Identity;
 
 /// The certificate in force; replaced as a whole while connections go on.
@@ -38,37 +39,6 @@ impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.load().as_ref().map(|identity| Arc::clone(&identity.key))
     }
-}
-
-/// TLS 1.3 and the forward-secret AEAD suites of TLS 1.2. Written out, so that a new release of the library does not
-/// change what is offered.
-const SUITES: [SupportedCipherSuite; 9] = [
-    aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
-    aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
-    aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-
-/// X25519MLKEM768 first: Go 1.24 and later, and so current API servers, speak it too.
-const GROUPS: [&dyn SupportedKxGroup; 4] = [
-    aws_lc_rs::kx_group::X25519MLKEM768,
-    aws_lc_rs::kx_group::X25519,
-    aws_lc_rs::kx_group::SECP256R1,
-    aws_lc_rs::kx_group::SECP384R1,
-];
-
-/// The cryptography that the server uses.
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        cipher_suites: SUITES.to_vec(),
-        kx_groups: GROUPS.to_vec(),
-        ..aws_lc_rs::default_provider()
-    })
 }
 
 /// The server's side of TLS: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.

@@ -14,6 +14,7 @@ mod faults;
 mod golden;
 mod http;
 mod inject;
+mod layers;
 mod limits;
 mod manifests;
 mod metrics;

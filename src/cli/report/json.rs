@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{Found, Report};
+use crate::cli::outcome::note;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
@@ -12,7 +13,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
     writeln!(out)?;
     // The findings have no room for what could not be read; the exit code tells of it too.
     for unread in &report.unread {
-        crate::cli::note(format_args!("{}:{}:{}: {}", unread.file, unread.line, unread.column, unread.what));
+        note(format_args!("{}:{}:{}: {}", unread.file, unread.line, unread.column, unread.what));
     }
     Ok(())
 }

@@ -1,0 +1,32 @@
+//! How a command ends, and what it says beside its output.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// How a command ended, as its exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to object to: 0.
+    Clean,
+    /// Something was refused: 1.
+    Refused,
+    /// Something could not be read, or the command could not be carried out: 2.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        ExitCode::from(match outcome {
+            Outcome::Clean => 0,
+            Outcome::Refused => 1,
+            Outcome::Failed => 2,
+        })
+    }
+}
+
+/// Says something to the person at the terminal, beside the output proper.
+pub(crate) fn note(text: fmt::Arguments<'_>) {
+    // Nobody is left to be told when the standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
