@@ -15,7 +15,7 @@ use prefect_guard::policy::Policy;
 use prefect_guard::prefect::url::{SQLALCHEMY, Url};
 use prefect_guard::review::Request;
 use prefect_guard::review::{self, prefilter};
-use prefect_guard::shell::command;
+use prefect_guard::shell::reading;
 use support::{CHART, SIZES, Whose, image_bump, mutated, review};
 
 /// Bytes in to bytes out, by size and by whose object it is.
@@ -90,7 +90,7 @@ fn detection(c: &mut Criterion) {
         ),
         ("shell", &["sh", "-c", script]),
     ] {
-        group.bench_function(name, |b| b.iter(|| command::read(black_box(argv), &|_| None)));
+        group.bench_function(name, |b| b.iter(|| reading::read(black_box(argv), &|_| None)));
     }
     group.finish();
 }

@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::json::Kept;
+use crate::kubernetes::expand::{Part, parts};
 use crate::kubernetes::pod::{Container, EnvFrom, EnvVar};
 use crate::shell::changes::Change;
 
@@ -287,37 +288,15 @@ impl<'a> Environment<'a> {
             return Some(plain(text));
         }
         let mut out = Value { text: Cow::Owned(String::with_capacity(text.len())), undefined: Vec::new() };
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            push_visible(out.text.to_mut(), &rest[..at]);
-            let after = &rest[at + 1..];
-            rest = match after.as_bytes().first() {
-                Some(b'$') => {
-                    out.text.to_mut().push('$');
-                    &after[1..]
-                }
-                Some(b'(') => match after.find(')') {
-                    Some(end) => {
-                        self.refer(&after[1..end], index, &mut out, budget)?;
-                        &after[end + 1..]
-                    }
-                    None => {
-                        out.text.to_mut().push_str("$(");
-                        &after[1..]
-                    }
-                },
-                // Not a reference: the operator stays. (Go's code goes astray on a non-ASCII character here and
-                // yields broken UTF-8; no container runtime takes that, so it is not copied.)
-                _ => {
-                    out.text.to_mut().push('$');
-                    after
-                }
-            };
+        for part in parts(text) {
+            match part {
+                Part::Text(text) => push_visible(out.text.to_mut(), text),
+                Part::Reference { name, .. } => self.refer(name, index, &mut out, budget)?,
+            }
             if out.text.len() > LENGTH_LIMIT {
                 return None;
             }
         }
-        push_visible(out.text.to_mut(), rest);
         Some(out)
     }
 

@@ -12,6 +12,11 @@ pub(crate) fn name_alone(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// What stands behind the last slash.
+pub(crate) fn basename(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// Cuts a name to `limit` bytes at a character boundary, with an ellipsis when something went.
 pub fn clip(text: &str, limit: usize) -> String {
     if text.len() <= limit {

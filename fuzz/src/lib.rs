@@ -8,7 +8,7 @@ use prefect_guard::manifest::{self, edit, emit};
 use prefect_guard::policy::Policy;
 use prefect_guard::review::Request;
 use prefect_guard::rule::MESSAGE_LIMIT;
-use prefect_guard::shell::command;
+use prefect_guard::shell::reading;
 use serde_json::{Value, json};
 
 const OURS: &str = "prefect-guard-migrate";
@@ -170,7 +170,7 @@ pub fn shell(bytes: &[u8]) {
     let words: Vec<&str> = script.split_whitespace().collect();
     let lookup = |name: &str| (name == "START").then(|| "prefect server start".to_owned());
     for argv in [vec!["sh", "-c", &script, "zero", "prefect", "server", "start"], words] {
-        let invocation = command::read(&argv, &lookup);
+        let invocation = reading::read(&argv, &lookup);
         for call in &invocation.calls {
             if let Some(position) = call.position {
                 assert!(position.program < argv.len() && position.subcommand <= argv.len());

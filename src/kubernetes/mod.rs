@@ -1,5 +1,6 @@
 //! Where the pod template is, and what its containers run.
 
+pub mod expand;
 pub mod image;
 pub mod kind;
 pub mod object;

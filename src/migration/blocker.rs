@@ -15,7 +15,7 @@ use crate::prefect::asyncpg::Address;
 use crate::prefect::settings::Field;
 use crate::server::Server;
 use crate::shell::command::Change;
-use crate::shell::words::basename;
+use crate::text::basename;
 
 /// Why nothing is injected.
 #[derive(Debug, Clone, PartialEq, Eq)]

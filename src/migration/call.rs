@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
-use super::script;
 use crate::kubernetes::image::ImageRef;
 use crate::policy::{OnNewerSchema, Serialize};
 use crate::server::Server;
-use crate::shell::command::{Position, Program, UNKNOWN};
-use crate::shell::words::basename;
+use crate::shell::command::{Call, Invocation, Position, Program};
+use crate::shell::programs;
+use crate::text::basename;
 
 /// The script that runs the upgrade under a database lock, as it stands in the pod template.
 ///
@@ -61,7 +61,8 @@ pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSc
         [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer]
     });
     let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
-    let profile = call.and_then(|call| call.profile.clone()).filter(|name| !name.contains(['$', UNKNOWN]));
+    let profile = call.and_then(|call| call.profile.as_ref()?.known()).filter(|name| !name.contains('$'));
+    let profile = profile.map(str::to_owned);
     let (command, args) = match position {
         Some(position) => in_place(server, position, profile, script, tail),
         None => from_scratch(server, profile, script, tail),
@@ -69,30 +70,12 @@ pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSc
     CommandLine { command, args, locked }
 }
 
-/// Programs that start what they are given again whenever it ends, or a file changes: a migration under one of them
-/// would never be done.
-const RESTARTERS: [&str; 13] = [
-    "watchmedo",
-    "watchexec",
-    "watchfiles",
-    "watchman-make",
-    "watch",
-    "nodemon",
-    "entr",
-    "reflex",
-    "hupper",
-    "jurigged",
-    "supervise",
-    "pm2-runtime",
-    "forever",
-];
-
 /// Where the server's call stands in the container's own argv, if the migration can stand there too.
 pub(super) fn position(server: &Server<'_>) -> Option<Position> {
     let position = server.invocation.server()?.position?;
     let container = server.container;
     let mut before = container.command.iter().chain(&container.args).take(position.program);
-    let restarts = before.any(|token| RESTARTERS.contains(&basename(token)));
+    let restarts = before.any(|token| programs::restarts(basename(token)));
     (!restarts).then_some(position)
 }
 
@@ -100,7 +83,44 @@ pub(super) fn position(server: &Server<'_>) -> Option<Position> {
 pub(super) fn is_known(server: &Server<'_>) -> bool {
     position(server).is_some()
         || is_official(&server.container.image)
-        || script::program(server.container) != script::Program::Unknown
+        || called(&server.invocation) != Called::Unknown
+}
+
+/// How a migration can call what a script calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Called {
+    /// `prefect`, found on the image's own `PATH`.
+    OnPath,
+    /// By these words, which mean the same anywhere in the container.
+    Words(Vec<String>),
+    /// Not at all: it is found only in an environment or a directory that the script sets up.
+    Unknown,
+}
+
+/// How the servers of a script are called.
+fn called(invocation: &Invocation) -> Called {
+    let mut servers = invocation.calls.iter().filter(|call| call.action.is_server());
+    let Some(first) = servers.next() else { return Called::OnPath };
+    match servers.any(|other| other.words != first.words) {
+        true => Called::Unknown,
+        false => called_by(first),
+    }
+}
+
+fn called_by(call: &Call) -> Called {
+    let words: Option<Vec<String>> = call.words.iter().map(|word| word.known().map(str::to_owned)).collect();
+    let Some(words) = words else { return Called::Unknown };
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    let place = call.whereabouts;
+    match () {
+        // The kubelet reads `$(`, and `~` is the shell's to know.
+        () if program.contains(['$', '~']) => Called::Unknown,
+        () if program.starts_with('/') => Called::Words(words),
+        // A path from the working directory, which the migration has too.
+        () if program.contains('/') && !place.moved => Called::Words(words),
+        () if program.contains('/') || place.path_changed || place.in_runner => Called::Unknown,
+        () => Called::OnPath,
+    }
 }
 
 /// The Python beside a `prefect` that a script names by its path.
@@ -109,7 +129,7 @@ fn beside(server: &Server<'_>, position: Option<Position>) -> Option<Word<'stati
         // Its words are the migration's too; no script has to be searched for them.
         return None;
     }
-    let script::Program::Words(words) = script::program(server.container) else { return None };
+    let Called::Words(words) = called(&server.invocation) else { return None };
     match words.as_slice() {
         [prefect] => {
             prefect.strip_suffix("/bin/prefect").map(|venv| Cow::Owned(format!("{venv}/bin/python")))
@@ -180,9 +200,9 @@ fn from_scratch<'a>(
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
-    let program: Vec<Word<'a>> = match script::program(container) {
-        script::Program::Words(words) => words.into_iter().map(Cow::Owned).collect(),
-        script::Program::OnPath | script::Program::Unknown => vec![Cow::Borrowed("prefect")],
+    let program: Vec<Word<'a>> = match called(&server.invocation) {
+        Called::Words(words) => words.into_iter().map(Cow::Owned).collect(),
+        Called::OnPath | Called::Unknown => vec![Cow::Borrowed("prefect")],
     };
     let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
     let keeps_entrypoint =
@@ -224,5 +244,71 @@ fn sibling(path: &str, name: &'static str) -> Word<'static> {
     match path.rsplit_once('/') {
         Some((directory, _)) => Cow::Owned(format!("{directory}/{name}")),
         None => Cow::Borrowed(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Called, called};
+    use crate::shell::reading::read;
+
+    fn of(script: &str) -> Called {
+        called(&read(&["sh", "-c", script], &|_| None))
+    }
+
+    fn words(call: &[&str]) -> Called {
+        Called::Words(call.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    #[test]
+    fn takes_words_that_mean_the_same_anywhere() {
+        assert_eq!(of("exec /opt/venv/bin/prefect server start"), words(&["/opt/venv/bin/prefect"]));
+        assert_eq!(of("cd /app && '/opt/venv/bin/prefect' server start"), words(&["/opt/venv/bin/prefect"]));
+        assert_eq!(
+            of(". .venv/bin/activate; /v/bin/python3 -m prefect --profile x server start"),
+            words(&["/v/bin/python3", "-m", "prefect",])
+        );
+        let asgi = "/v/bin/uvicorn --factory prefect.server.api.server:create_app";
+        assert_eq!(of(asgi), words(&["/v/bin/prefect"]));
+        assert_eq!(of("./.venv/bin/prefect server start"), words(&["./.venv/bin/prefect"]));
+    }
+
+    #[test]
+    fn trusts_the_path_of_the_image_where_the_script_leaves_it_alone() {
+        for script in [
+            "exec prefect server start",
+            "prefect config set A=b; prefect server start --host 0.0.0.0",
+            ". /vault/secrets/db && exec prefect server start",
+            "cd /app && prefect server services start",
+            "uvicorn --factory prefect.server.api.server:create_app",
+            "exec $P server start",
+            "(prefect server start) & wait",
+            "$(which prefect) server start",
+        ] {
+            assert_eq!(of(script), Called::OnPath, "{script}");
+        }
+    }
+
+    #[test]
+    fn gives_up_where_the_script_sets_the_place_up() {
+        for script in [
+            "cd /app && ./.venv/bin/prefect server start",
+            ". .venv/bin/activate && prefect server start",
+            "source /opt/venv/bin/activate; exec prefect server start",
+            "uv run prefect server start",
+            "cd /app && poetry run -- prefect server start",
+            "conda run -n prefect prefect server start",
+            "conda activate prefect && prefect server start",
+            "export PATH=/opt/venv/bin:$PATH; prefect server start",
+            "$VENV/bin/prefect server start",
+            "${VENV}/bin/prefect server start",
+            "\"$VENV\"/bin/prefect server start",
+            "$(dirname $0)/bin/prefect server start",
+            "`pwd`/bin/prefect server start",
+            "~/venv/bin/prefect server start",
+            "prefect server start & /other/bin/prefect server start",
+        ] {
+            assert_eq!(of(script), Called::Unknown, "{script}");
+        }
     }
 }

@@ -7,7 +7,6 @@ pub mod blocker;
 pub mod call;
 pub mod container;
 pub mod plan;
-mod script;
 pub mod scripted;
 mod staleness;
 

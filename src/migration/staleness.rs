@@ -10,7 +10,7 @@ use super::call::{CommandLine, SCRIPT};
 use crate::json::{Kept, List, Unparsed};
 use crate::kubernetes::pod::VolumeMount;
 use crate::kubernetes::{Container, Workload, same_json};
-use crate::shell::command;
+use crate::shell::reading;
 
 /// Scripts of earlier releases that still count as current (none yet; 0.1.0 is the first release).
 const EARLIER_SCRIPTS: &[&str] = &[];
@@ -65,7 +65,7 @@ impl Wanted<'_> {
             Some(wrapper) => {
                 let call = ["prefect", "server", "database", "upgrade"];
                 let line: Vec<&str> = wrapper.iter().copied().chain(call).collect();
-                let runs = command::read(&line, &|_| None);
+                let runs = reading::read(&line, &|_| None);
                 runs.is_migration() && runs.calls.len() == 1
             }
             None => false,

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
 use crate::environment::HIDDEN;
-use crate::shell::words::basename;
+use crate::text::basename;
 
 /// Names of which one in an `envFrom` would give Prefect a database.
 const DECIDING: [&str; 4] = [

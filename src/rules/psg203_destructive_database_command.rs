@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::rule::{Level, Place, Ratchet, Report, Rule};
 use crate::shell::command::{Action, Invocation};
-use crate::shell::words::basename;
+use crate::text::basename;
 
 /// The rule.
 pub static RULE: Rule = Rule {

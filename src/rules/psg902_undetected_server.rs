@@ -4,7 +4,7 @@ use super::Subject;
 use crate::kubernetes::image::ImageRef;
 use crate::kubernetes::{Class, ContainerRef};
 use crate::rule::{Level, Place, Report, Rule};
-use crate::shell::words::basename;
+use crate::text::basename;
 use crate::text::clip;
 
 /// The rule.

@@ -1,16 +1,17 @@
 //! What the containers of a workload run, each command read once: `$(VAR)` put in as the kubelet does, command
 //! before args.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::environment::Environment;
+use crate::kubernetes::expand::{Part, parts};
 use crate::kubernetes::pod::Text;
 use crate::kubernetes::{Container, ContainerRef, Workload};
 use crate::shell::budget::Budget;
 use crate::shell::command::Invocation;
-use crate::shell::reader::{Known, UNKNOWN, read_within};
+use crate::shell::reading::{Known, read_within};
+use crate::shell::word::{Piece, Word};
 
 /// What a hook or a probe of a container runs, and the field that says so.
 pub type Hook = (&'static str, Invocation);
@@ -83,13 +84,8 @@ fn invocation(container: &Container<'_>, command: &[Text<'_>], args: &[Text<'_>]
     let budget = Budget::of(tokens().map(|token| &**token).chain(values).map(str::len).sum());
     let environment = Environment::new(container, true);
     let lookup = |name: &str| known(&environment, name, &budget);
-    if tokens().any(|token| token.contains('$') && token.contains("$(")) {
-        let expanded: Vec<Cow<'_, str>> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
-        let argv: Vec<&str> = expanded.iter().map(|token| &**token).collect();
-        return read_within(&argv, &lookup, &budget);
-    }
-    let argv: Vec<&str> = tokens().map(|token| &**token).collect();
-    read_within(&argv, &lookup, &budget)
+    let words: Vec<Word> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
+    read_within(&words, &lookup, &budget)
 }
 
 /// By hand: a searcher for a word costs more than a token is long.
@@ -116,49 +112,31 @@ fn known(environment: &Environment<'_>, name: &str, budget: &Budget) -> Known {
     Known::Value(value.text.into_owned())
 }
 
-/// Puts literal variables in for `$(NAME)` and `$` for `$$`, as the kubelet does in commands; what is not defined
-/// stays, and what is not visible is marked.
-fn expand<'t>(token: &'t str, lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Cow<'t, str> {
-    if !token.contains("$(") {
-        return Cow::Borrowed(token);
+/// Puts literal variables in, as the kubelet does in commands; what is not defined stays.
+fn expand(token: &str, lookup: &dyn Fn(&str) -> Known, budget: &Budget) -> Word {
+    if !token.contains("$(") && !token.contains("$$") {
+        return Word::from(token);
     }
-    // Behind the last `)` no reference closes.
-    let (head, last) = token.rfind(')').map_or(("", token), |at| token.split_at(at + 1));
-    let mut out = String::with_capacity(token.len());
-    let mut rest = head;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let reference = after.strip_prefix('(').and_then(|name| name.split_once(')'));
-        rest = match (after.strip_prefix('$'), reference) {
-            (Some(escaped), _) => {
-                out.push('$');
-                escaped
-            }
-            (None, Some((name, tail))) => {
-                match lookup(name) {
-                    Known::Value(value) if budget.step(1 + name.len() / 16) => out.push_str(&value),
-                    Known::Unset => out.push_str(&rest[at..rest.len() - tail.len()]),
-                    Known::Value(_) | Known::Hidden => out.push(UNKNOWN),
-                }
-                tail
-            }
-            (None, None) => {
-                out.push('$');
-                after
-            }
-        };
+    let mut word = Word::default();
+    for part in parts(token) {
+        match part {
+            Part::Text(text) => word.push_text(text),
+            Part::Reference { name, written } => match lookup(name) {
+                Known::Value(value) if budget.step(1 + name.len() / 16) => word.push_text(&value),
+                Known::Unset => word.push_text(written),
+                Known::Value(_) | Known::Hidden => word.push_piece(Piece::Unknown),
+            },
+        }
     }
-    out.push_str(rest);
-    out.push_str(&last.replace("$$", "$"));
-    Cow::Owned(out)
+    word
 }
 
 #[cfg(test)]
 mod tests {
     use super::{expand, invocation};
     use crate::shell::budget::Budget;
-    use crate::shell::reader::{Known, UNKNOWN};
+    use crate::shell::reading::Known;
+    use crate::shell::word::{Piece, Word};
 
     #[test]
     fn puts_variables_in_as_the_kubelet_does() {
@@ -180,9 +158,11 @@ mod tests {
             ("$(P) $$ $( $", "prefect $ $( $"),
         ];
         for (token, wanted) in cases {
-            assert_eq!(expand(token, &lookup, &Budget::of(100)), wanted, "{token}");
+            assert!(expand(token, &lookup, &Budget::of(100)).is(wanted), "{token}");
         }
-        assert_eq!(expand("-$(SECRET)", &lookup, &Budget::of(100)), format!("-{UNKNOWN}"));
+        let mut hidden = Word::from("-");
+        hidden.push_piece(Piece::Unknown);
+        assert_eq!(expand("-$(SECRET)", &lookup, &Budget::of(100)), hidden);
     }
 
     #[test]
@@ -210,6 +190,6 @@ mod tests {
     fn references_that_never_close_are_looked_for_once() {
         // Two seconds of work when each of them looked for its end.
         let token = "$(".repeat(1 << 20);
-        assert_eq!(expand(&token, &|_| Known::Unset, &Budget::of(0)), token);
+        assert!(expand(&token, &|_| Known::Unset, &Budget::of(0)).is(&token));
     }
 }

@@ -3,133 +3,172 @@
 use std::sync::Arc;
 
 use crate::shell::command::{Action, Call, Position, Program};
-use crate::shell::lexer::UNKNOWN;
-use crate::shell::reader::{Level, Line, Reader, Token};
-use crate::shell::words::{basename, is_assignment, is_packaged_prefect, only_talks_of_it};
+use crate::shell::interpreter::{Interpreter, Level, Line};
+use crate::shell::options::{is_packaged_prefect, only_talks_of_it};
+use crate::shell::word::Word;
 
-impl Reader<'_> {
-    pub(super) fn module(&mut self, line: Line<'_, '_>, at: usize, action: Action) {
-        let position = Position {
-            program: at,
-            subcommand: at,
-            in_runner: line.in_runner,
-            program_kind: Program::AsgiModule,
-        };
-        self.found(action, false, None, (line.level == Level::Argv).then_some(position));
+/// A Prefect call that was found, before what is known of the place where it stands is added.
+struct Found {
+    action: Action,
+    orion: bool,
+    profile: Option<Word>,
+    position: Position,
+    /// The words by which Prefect is called.
+    words: Vec<Word>,
+}
+
+impl Interpreter<'_> {
+    /// `python -m uvicorn …`, by the Python at `at`.
+    pub(super) fn module(&mut self, line: Line<'_>, at: usize) {
+        let words = vec![line.words[at].clone(), Word::from("-m"), Word::from("prefect")];
+        self.serves(line, words, at, at, Program::AsgiModule);
     }
 
     /// An ASGI server with Prefect's application.
-    pub(super) fn asgi(&mut self, line: Line<'_, '_>, at: usize) {
-        let (program, program_kind) = match line.tokens[at - usize::from(at > 0)].as_ref() {
-            "-m" | "--module" if line.in_runner => (at - 1, Program::RunnerModule),
-            _ => (at, Program::Asgi),
+    pub(super) fn asgi(&mut self, line: Line<'_>, at: usize) {
+        let as_module = at > 0 && line.words[at - 1].is_one_of(&["-m", "--module"]);
+        let (program, kind) = match as_module && line.in_runner {
+            true => (at - 1, Program::RunnerModule),
+            false => (at, Program::Asgi),
         };
-        let position = Position { program, subcommand: at, in_runner: line.in_runner, program_kind };
-        self.found(Action::Serve, false, None, (line.level == Level::Argv).then_some(position));
+        self.serves(line, vec![line.words[at].sibling("prefect")], program, at, kind);
+    }
+
+    fn serves(&mut self, line: Line<'_>, words: Vec<Word>, program: usize, subcommand: usize, kind: Program) {
+        let position = Position { program, subcommand, in_runner: line.in_runner, program_kind: kind };
+        self.found(line, Found { action: Action::Serve, orion: false, profile: None, position, words });
     }
 
     /// Prefect's command at `at`, run by the program at `runner` (which may be Prefect itself).
-    pub(super) fn prefect_at(&mut self, line: Line<'_, '_>, runner: usize, at: usize) {
-        let tokens = line.tokens;
-        let as_module = at > 0 && matches!(&*tokens[at - 1], "-m" | "--module");
+    pub(super) fn prefect_at(&mut self, line: Line<'_>, runner: usize, at: usize) {
+        let words = line.words;
+        let as_module = at > 0 && words[at - 1].is_one_of(&["-m", "--module"]);
+        let runner_name = words[runner].name().unwrap_or_default();
         let (program, program_kind) = match () {
             () if as_module && line.in_runner => (at - 1, Program::RunnerModule),
             () if as_module => (runner, Program::Asgi),
-            () if is_packaged_prefect(&tokens[at]) => (at, Program::Packaged),
-            () if matches!(basename(&tokens[runner]), "uvx" | "pipx")
-                || line.in_runner && tokens[..at].iter().any(|token| token == "tool") =>
+            () if is_packaged_prefect(&words[at]) => (at, Program::Packaged),
+            () if matches!(runner_name, "uvx" | "pipx")
+                || line.in_runner && words[..at].iter().any(|word| word.is("tool")) =>
             {
                 (at, Program::Packaged)
             }
             () => (at, Program::Prefect),
         };
         // `start-stop-daemon --exec PATH -- …` takes one path, and nothing can be put before it.
-        let movable = basename(&tokens[runner]) != "start-stop-daemon";
-        let level = if movable { line.level } else { Level::Script };
-        self.prefect(Line { level, ..line }, at + 1, |subcommand| Position {
-            program,
-            subcommand,
-            in_runner: line.in_runner,
-            program_kind,
-        });
+        let movable = runner_name != "start-stop-daemon";
+        let level = if movable { line.level } else { Level::Script { start: None } };
+        let position = Position { program, subcommand: at, in_runner: line.in_runner, program_kind };
+        self.prefect(Line { level, ..line }, at + 1, position);
     }
 
-    /// The sub-command after `prefect`. Global options may stand before, between and after its words.
-    pub(super) fn prefect(&mut self, line: Line<'_, '_>, from: usize, position: impl Fn(usize) -> Position) {
-        let tokens = line.tokens;
+    /// The sub-command after `prefect`, from the word at `from` on. Global options may stand before, between and
+    /// after its words.
+    pub(super) fn prefect(&mut self, line: Line<'_>, from: usize, position: Position) {
+        let given = line.words;
         let mut profile = None;
-        let mut words: Vec<&str> = Vec::new();
+        let mut words: Vec<&Word> = Vec::new();
         let mut first = None;
         let mut at = from;
-        while let Some(token) = tokens.get(at)
+        while let Some(word) = given.get(at)
             && self.budget.step(1)
         {
-            if token == "--profile" || token == "-p" && words.is_empty() {
+            if word.is("--profile") || word.is("-p") && words.is_empty() {
                 at += 1;
-                profile = tokens.get(at).map(|name| name.to_string());
-            } else if let Some(name) = token.strip_prefix("--profile=") {
-                profile = Some(name.to_owned());
-            } else if !token.starts_with('-') && words.len() < 3 {
+                profile = given.get(at).cloned();
+            } else if let Some(name) = word.strip_prefix("--profile=") {
+                profile = Some(name);
+            } else if !word.lead().starts_with('-') && words.len() < 3 {
                 first.get_or_insert(at);
-                words.push(token);
+                words.push(word);
             }
             at += 1;
         }
-        let first = first.unwrap_or(from.min(tokens.len()));
-        let unknown = |word: &&str| word.contains(UNKNOWN) || word.contains('{') && word.contains(',');
+        let first = first.unwrap_or(from.min(given.len()));
         // A word that cannot be read may also be none, or an option.
-        let readable: Vec<&str> = words.iter().copied().filter(|word| !unknown(word)).collect();
-        let rest = &tokens[first..];
-        let action = match readable.as_slice() {
-            ["server" | "orion", "start", ..] => Action::Serve,
-            ["server", "services", "start" | "enable" | "manager", ..] => Action::Services,
-            ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(rest) => {
-                Action::OtherDatabase
+        let readable: Vec<&str> =
+            words.iter().filter(|word| !word.is_brace_list()).filter_map(|word| word.known()).collect();
+        let hides = readable.len() < words.len();
+        let rest = &given[first..];
+        let Some(action) = action(&readable, rest) else {
+            match readable.as_slice() {
+                ["config", "set", ..] => self.config_set(rest),
+                _ if hides => {
+                    self.invocation.undecided |=
+                        readable.first().is_none_or(|word| may_lead_to_a_server(word));
+                }
+                ["server" | "orion", "database", ..] => {
+                    self.database(line, Action::OtherDatabase, &readable, profile, position, first);
+                }
+                _ => {}
             }
-            ["server" | "orion", "database", "upgrade", ..] => Action::Upgrade,
-            ["server" | "orion", "database", "reset", ..] => Action::Reset,
-            ["server" | "orion", "database", "downgrade", ..] => Action::Downgrade,
-            ["config", "set", ..] => return self.config_set(rest),
-            _ if words.iter().any(unknown) => {
-                self.invocation.undecided |= readable.first().is_none_or(|word| may_lead_to_a_server(word));
-                return;
-            }
-            ["server" | "orion", "database", ..] => Action::OtherDatabase,
-            _ => return,
+            return;
         };
-        let position = (line.level == Level::Argv).then(|| position(first));
-        self.found(action, readable[0] == "orion", profile, position);
+        self.database(line, action, &readable, profile, position, first);
+    }
+
+    fn database(
+        &mut self,
+        line: Line<'_>,
+        action: Action,
+        readable: &[&str],
+        profile: Option<Word>,
+        position: Position,
+        first: usize,
+    ) {
+        let words = match position.program_kind {
+            Program::PythonModule => {
+                vec![line.words[position.program].clone(), Word::from("-m"), Word::from("prefect")]
+            }
+            _ => vec![line.words[position.subcommand].clone()],
+        };
+        let position = Position { subcommand: first, ..position };
+        self.found(line, Found { action, orion: readable[0] == "orion", profile, position, words });
     }
 
     /// `prefect config set NAME=VALUE …`
-    fn config_set(&mut self, tokens: &[Token<'_>]) {
-        for token in tokens.iter().skip(2).filter(|token| is_assignment(token)) {
-            if let Some((name, value)) = token.split_once('=') {
-                let value = (!value.contains(UNKNOWN)).then(|| value.to_owned());
+    fn config_set(&mut self, words: &[Word]) {
+        for word in words.iter().skip(2) {
+            if let Some(name) = word.assigned_name() {
+                let value = word.assigned_value().known().map(str::to_owned);
                 self.invocation.profile_settings.push((name.to_owned(), value));
             }
         }
     }
 
-    fn found(&mut self, action: Action, orion: bool, profile: Option<String>, position: Option<Position>) {
-        let action = if action == Action::Upgrade && self.script.failure_is_lost {
-            Action::OtherDatabase
-        } else {
-            action
+    fn found(&mut self, line: Line<'_>, found: Found) {
+        let Found { action, orion, profile, position, words } = found;
+        let action = match action {
+            Action::Upgrade if self.scope.failure_is_lost => Action::OtherDatabase,
+            action => action,
         };
-        let Some(changes) = self.changes.seen(self.budget) else {
+        let changes = self.changes.seen(self.budget).unwrap_or_else(|| {
             self.invocation.unreadable = true;
             self.invocation.opaque_exports = true;
-            let changes = Arc::default();
-            self.invocation.calls.push(Call { action, orion, position, profile, changes, elsewhere: false });
-            return;
-        };
-        let call = Call { action, orion, position, profile, changes, elsewhere: false };
+            Arc::default()
+        });
+        let mut whereabouts = self.scope.whereabouts;
+        whereabouts.in_runner |= position.in_runner;
+        let position = (line.level == Level::Argv).then_some(position);
+        let call = Call { action, orion, position, profile, words, whereabouts, changes, elsewhere: false };
         // A script may say the same a thousand times.
         if self.invocation.calls.last() != Some(&call) {
             self.invocation.calls.push(call);
         }
     }
+}
+
+/// What a sub-command does, by its words and those behind them.
+fn action(words: &[&str], rest: &[Word]) -> Option<Action> {
+    Some(match words {
+        ["server" | "orion", "start", ..] => Action::Serve,
+        ["server", "services", "start" | "enable" | "manager", ..] => Action::Services,
+        ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(rest) => Action::OtherDatabase,
+        ["server" | "orion", "database", "upgrade", ..] => Action::Upgrade,
+        ["server" | "orion", "database", "reset", ..] => Action::Reset,
+        ["server" | "orion", "database", "downgrade", ..] => Action::Downgrade,
+        _ => return None,
+    })
 }
 
 /// Whether a sub-command that begins so may be one that matters: a worker is none.

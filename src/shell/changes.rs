@@ -49,6 +49,8 @@ pub(super) enum Changed<'c> {
     To(Option<&'c str>),
     /// It is gone.
     Away,
+    /// Everything is: a login may set it anew.
+    Cleared,
 }
 
 /// The changes in force where the reader stands, in order.
@@ -86,7 +88,7 @@ impl Changes {
         self.log.iter().rev().find_map(|change| match change {
             Change::Set { name: known, value, .. } if known == name => Some(Changed::To(value.as_deref())),
             Change::Unset(known) if known == name => Some(Changed::Away),
-            Change::Clear => Some(Changed::Away),
+            Change::Clear => Some(Changed::Cleared),
             _ => None,
         })
     }

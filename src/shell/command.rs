@@ -1,5 +1,4 @@
-//! What a container runs: its argv read token by token, through wrappers, runners and shell strings, down to a
-//! `prefect` call.
+//! What a container runs: the calls of Prefect that came out of reading its command line.
 //!
 //! The image's name and the container's name say nothing here: a worker runs the same image. Sources: the Prefect
 //! CLI (`prefect/cli/server.py`), the image's entrypoint (`/usr/bin/tini -g -- /opt/prefect/entrypoint.sh`).
@@ -8,8 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::shell::changes::Change;
-pub(crate) use crate::shell::lexer::UNKNOWN;
-pub use crate::shell::reader::read;
+use crate::shell::word::Word;
 
 /// What a Prefect call does, as far as it matters to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,11 +79,26 @@ pub struct Call {
     /// Where it stands in the container's own argv; `None` inside a shell script.
     pub position: Option<Position>,
     /// `--profile NAME`, when given.
-    pub profile: Option<String>,
+    pub profile: Option<Word>,
+    /// The words by which Prefect is called: `prefect`, `/venv/bin/python -m prefect`.
+    pub words: Vec<Word>,
+    /// What decides which program these words find.
+    pub whereabouts: Whereabouts,
     /// What wrappers and the script have done to the environment when it is made, in order.
     pub changes: Arc<[Change]>,
     /// It happens in another pod (`kubectl exec … -- prefect …`): nothing of this container concerns it.
     pub elsewhere: bool,
+}
+
+/// What decides which program a word finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Whereabouts {
+    /// The working directory is no longer the container's.
+    pub moved: bool,
+    /// Programs are looked up elsewhere than the image does: another `PATH`, a virtual environment.
+    pub path_changed: bool,
+    /// A runner (`uv run`) picks the environment.
+    pub in_runner: bool,
 }
 
 /// What a container runs.
@@ -168,7 +181,3 @@ impl Invocation {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "command_tests.rs"]
-mod tests;

@@ -1,6 +1,7 @@
 //! What is a server, what is not, and how it is called.
 
 use super::*;
+use crate::shell::command::{Action, Change, Program};
 
 fn invocation(argv: &[&str]) -> Invocation {
     read(argv, &|name| (name == "START").then(|| "prefect server start".to_owned()))
@@ -149,7 +150,7 @@ fn reads_profiles_and_config_set() {
         "prefect config set PREFECT_API_DATABASE_CONNECTION_URL=sqlite:///x; prefect -p prod server start";
     let invocation = invocation(&["sh", "-c", script]);
     assert_eq!(invocation.profile_settings.len(), 1);
-    assert_eq!(invocation.server().and_then(|call| call.profile.as_deref()), Some("prod"));
+    assert_eq!(invocation.server().and_then(|call| call.profile.as_ref()?.known()), Some("prod"));
 }
 
 #[test]
@@ -245,7 +246,11 @@ fn skips_global_options_wherever_they_stand() {
         ["prefect", "server", "start", "--profile", "ephemeral"],
     ] {
         assert_eq!(actions(&argv), [Action::Serve], "{argv:?}");
-        assert_eq!(invocation(&argv).calls[0].profile.as_deref(), Some("ephemeral"), "{argv:?}");
+        assert_eq!(
+            invocation(&argv).calls[0].profile.as_ref().and_then(Word::known),
+            Some("ephemeral"),
+            "{argv:?}"
+        );
     }
     for name in ["start", "enable", "manager"] {
         assert_eq!(actions(&["prefect", "server", "services", name]), [Action::Services]);
@@ -283,10 +288,13 @@ fn looks_behind_python_modules_that_run_others() {
 
 #[test]
 fn says_when_a_sub_command_is_not_shown() {
-    let hidden = format!("{UNKNOWN}");
+    for argv in [vec!["prefect", "?", "start"], vec!["prefect", "?"]] {
+        let word = |text: &&str| if *text == "?" { Word::unknown() } else { Word::from(*text) };
+        let words: Vec<Word> = argv.iter().map(word).collect();
+        let invocation = read_within(&words, &|_| Known::Unset, &Budget::of(100));
+        assert!(invocation.undecided && invocation.calls.is_empty(), "{argv:?}");
+    }
     for argv in [
-        vec!["prefect", &hidden, "start"],
-        vec!["prefect", &hidden],
         vec!["sh", "-c", "exec prefect $ROLE start"],
         vec!["sh", "-c", "prefect server $ACTION"],
         vec!["sh", "-c", "for c in start stop; do prefect server $c; done"],
@@ -486,4 +494,60 @@ fn what_a_few_bytes_ask_for_is_bounded() {
     {
         invocation(&["sh", "-c", &piece.repeat(many), "x", "y"]);
     }
+}
+
+#[test]
+fn a_branch_that_a_known_value_does_not_take_counts_for_nothing() {
+    let of = |script: &str, arguments: &[&str]| {
+        let mut argv = vec!["sh", "-c", script, "sh"];
+        argv.extend(arguments);
+        let lookup = |name: &str| (name == "ROLE").then(|| "worker".to_owned());
+        let found = read(&argv, &lookup);
+        found.calls.iter().map(|call| call.action).collect::<Vec<_>>()
+    };
+    let server = "prefect server start";
+    let (serves, none): (&[Action], &[Action]) = (&[Action::Serve], &[]);
+    let cases = [
+        ("if [ \"$ROLE\" = server ]; then S; else prefect worker start; fi", none),
+        ("if [ \"$ROLE\" = worker ]; then S; fi", serves),
+        (
+            "if [ $ROLE = agent ]; then x; elif [ $ROLE = server ]; then S; elif true; then y; else S; fi",
+            none,
+        ),
+        ("if [ \"$OTHER\" = server ]; then S; fi", serves),
+        ("if [ \"$OTHER\" = server ]; then x; else S; fi", serves),
+        ("[ \"$ROLE\" = server ] && S", none),
+        ("[ \"$ROLE\" = worker ] && exec prefect worker start; S", none),
+        ("[ \"$OTHER\" = worker ] && exec prefect worker start; S", serves),
+        ("[ \"$ROLE\" = worker ] || S", none),
+        ("test $ROLE != worker && S", none),
+        ("if ! [ \"$ROLE\" = worker ]; then S; fi", none),
+        ("case $ROLE in server) S;; worker) prefect worker start;; esac", none),
+        ("case $ROLE in server|api) S;; *) prefect worker start;; esac", none),
+        ("case $ROLE in work*) S;; esac", serves),
+        ("case $ROLE in server) x;; *) S;; esac", serves),
+        ("case $OTHER in server) S;; *) x;; esac", serves),
+        ("case $1 in server) S;; *) x;; esac", none),
+        ("case $ROLE in worker) x;& server) S;; esac", serves),
+        // What may have been set otherwise decides nothing.
+        ("R=worker; if $X; then R=server; fi; if [ $R = server ]; then S; fi", serves),
+        ("R=server; if $X; then R=worker; fi; case $R in server) S;; esac", serves),
+        ("R=worker; [ -n \"$X\" ] && R=server; [ $R = server ] && S", serves),
+        ("while [ $# -gt 0 ]; do case $1 in server) S;; esac; shift; done", serves),
+        ("if [ \"${X:-worker}\" = server ]; then S; fi", serves),
+        (". /etc/role; if [ $ROLE = server ]; then S; fi", serves),
+        ("true() { false; }; if true; then x; else S; fi", serves),
+        ("f() { if [ $1 = server ]; then S; fi; }; f worker", none),
+        ("f() { if [ $1 = server ]; then S; fi; }; f server", serves),
+        ("[ -n \"$ROLE\" ] || { echo usage; exit 1; }; S", serves),
+        ("exec prefect worker start; S", none),
+        ("exec >/tmp/log; S", serves),
+        ("(exec prefect worker start); S", serves),
+    ];
+    for (script, wanted) in cases {
+        assert_eq!(of(&script.replace('S', server), &["worker"]), wanted, "{script}");
+    }
+    let entrypoint = "case $1 in server) exec prefect server start;; *) exec \"$@\";; esac";
+    assert_eq!(of(entrypoint, &["server"]), serves);
+    assert_eq!(of(entrypoint, &["prefect", "worker", "start"]), none);
 }

@@ -1,19 +1,10 @@
-//! Cuts a shell script into its simple commands, well enough to see what `sh -c '…'` runs.
-//!
-//! Words are split by `shlex`; what it does not know (operators, substitutions, here-documents, comments) is cut
-//! away before. This is no shell: conditions are not evaluated, every branch counts as run.
-//!
-//! Quotes go when words are split, so a `$` is marked by where it stood, and what a substitution prints is marked as
-//! not known. The markers are Unicode noncharacters, never meant for interchange.
+//! Cuts a shell script into its simple commands and what holds them together, well enough to see what `sh -c '…'`
+//! runs. Nothing is evaluated here: variables stay in the words, and every branch is listed.
 
-/// Stands for text that cannot be read, such as what a program prints.
-pub(crate) const UNKNOWN: char = '\u{fdd1}';
-/// A `$` that is no reference: in single quotes, or behind a backslash.
-pub(super) const LITERAL: char = '\u{fdd2}';
-/// A `$` in double quotes: what it stands for is not split into words.
-pub(super) const QUOTED: char = '\u{fdd3}';
-/// Where the value of an unquoted variable is split.
-pub(super) const SPLIT: char = '\u{fdd4}';
+use crate::shell::programs::{self, Kind};
+use crate::shell::references;
+use crate::shell::syntax::{Branch, Command, Item, Nest, Operator, is_syntax, output};
+use crate::shell::word::{Piece, Word};
 
 /// How deep substitutions may nest before the script counts as unreadable.
 const MAX_DEPTH: usize = 8;
@@ -21,71 +12,45 @@ const MAX_DEPTH: usize = 8;
 /// The most commands looked at; a longer script is somebody's program, not a start command.
 const MAX_COMMANDS: usize = 2_000;
 
-/// The words of one simple command, quotes removed.
-pub(crate) type Words = Vec<String>;
-
-/// What stands between two commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Operator {
-    /// `;`, a new line, or an end.
-    #[default]
-    Sequence,
-    /// `&&`
-    And,
-    /// `||`
-    Or,
-    /// `|`
-    Pipe,
-    /// `&`
-    Background,
-}
-
-/// A piece of a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Item {
-    /// A simple command.
-    Command(Command),
-    /// A subshell begins: `(`, `$(` or a backtick.
-    Open,
-    /// It ends.
-    Close,
-    /// A function; its body is what follows, up to the item at `end`.
-    Function { name: String, end: usize },
-}
-
-/// One simple command of a script.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Command {
-    pub words: Words,
-    pub before: Operator,
-    pub after: Operator,
-    /// It opens a group: `{ a; b; }`.
-    pub grouped: bool,
-    /// It stands in a branch or a loop.
-    pub branched: bool,
-}
-
 /// The items of `script` in the order written, those of substitutions before the command that holds them. `None`
 /// when quotes or substitutions do not close.
 pub(super) fn items(script: &str) -> Option<Vec<Item>> {
     let mut found = Found::default();
-    Cutter::new(&unmarked(script), 0, &mut found).run(None)?;
+    Cutter::new(script, 0, &mut found).run(None)?;
     Some(found.items)
 }
 
 /// What might be commands in a script that could not be cut up: pieces between operators, without their quotes.
 pub(super) fn rough_items(script: &str) -> Vec<Item> {
-    let script = unmarked(script);
     let pieces = script.split([';', '&', '|', '\n', '(', ')', '`', '{', '}']);
-    let bare = |word: &str| word.replace(['\'', '"', '\\'], "");
-    let words = |piece: &str| piece.split_whitespace().map(bare).collect::<Words>();
+    let bare = |word: &str| rough_word(&word.replace(['\'', '"', '\\'], ""));
+    let words = |piece: &str| piece.split_whitespace().map(bare).collect();
     let command = |words| Item::Command(Command { words, ..Command::default() });
     pieces.filter(|piece| piece.contains("prefect")).take(MAX_COMMANDS).map(words).map(command).collect()
 }
 
-/// The text without our own markers.
-fn unmarked(text: &str) -> String {
-    text.replace([UNKNOWN, LITERAL, QUOTED, SPLIT], "\u{fffd}")
+/// A word of such a piece, its variables found.
+fn rough_word(text: &str) -> Word {
+    let mut word = Word::default();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        word.push_text(&rest[..at]);
+        rest = references::plain(&rest[at + 1..], false, &mut word);
+    }
+    word.push_text(rest);
+    word
+}
+
+/// The words of a text that is split as a shell splits it, and by `env -S`; `None` when quotes do not close.
+pub(super) fn words(text: &str) -> Option<Vec<Word>> {
+    let mut found = Vec::new();
+    for item in items(text)? {
+        match item {
+            Item::Command(command) => found.extend(command.words),
+            _ => return None,
+        }
+    }
+    Some(found)
 }
 
 /// What has been cut off so far.
@@ -96,10 +61,19 @@ struct Found {
 }
 
 struct Cutter<'s, 'f> {
+    text: &'s str,
     rest: &'s str,
     depth: usize,
     found: &'f mut Found,
-    /// What stood before the command that is being read.
+    /// The words of the command that is being read.
+    words: Vec<Word>,
+    /// The word that is being read.
+    word: Option<Word>,
+    /// The next word is where something is redirected to.
+    redirects: bool,
+    /// Where the command that is being read begins.
+    start: usize,
+    /// What stood before it.
     operator: Operator,
     /// Groups that are open, with the function whose body they are.
     groups: Vec<Group>,
@@ -107,6 +81,8 @@ struct Cutter<'s, 'f> {
     round: usize,
     /// How many branches and loops are open.
     branches: usize,
+    /// `case` statements that are open: whether a pattern is being read.
+    cases: Vec<bool>,
     /// `name()` was read, and its body comes.
     function: Option<String>,
 }
@@ -125,102 +101,84 @@ struct HereDoc {
 }
 
 impl<'s, 'f> Cutter<'s, 'f> {
-    fn new(rest: &'s str, depth: usize, found: &'f mut Found) -> Self {
+    fn new(text: &'s str, depth: usize, found: &'f mut Found) -> Self {
         Cutter {
-            rest,
+            text,
+            rest: text,
             depth,
             found,
+            words: Vec::new(),
+            word: None,
+            redirects: false,
+            start: 0,
             operator: Operator::default(),
             groups: Vec::new(),
             round: 0,
             branches: 0,
+            cases: Vec::new(),
             function: None,
         }
     }
 
     /// Reads commands up to `close` (the end of a substitution) or the end of the text.
     fn run(&mut self, close: Option<char>) -> Option<()> {
-        let mut piece = String::new();
-        let mut double = false;
         let mut heredocs: Vec<HereDoc> = Vec::new();
         while let Some(c) = self.bump() {
             match c {
-                '\\' => match self.bump() {
-                    Some('\n') => {}
-                    Some('$') => piece.push(LITERAL),
-                    Some(next) => piece.extend(['\\', next]),
-                    None => piece.push('\\'),
-                },
-                '\'' if !double => {
-                    let end = self.rest.find('\'')?;
-                    piece.push('\'');
-                    piece.extend(self.rest[..=end].chars().map(|c| if c == '$' { LITERAL } else { c }));
-                    self.rest = &self.rest[end + 1..];
-                }
-                '"' => {
-                    double = !double;
-                    piece.push('"');
-                }
-                '`' if close == Some('`') && !double => return self.end(&mut piece),
-                '`' => self.nested('`', double, &mut piece)?,
-                '$' if self.rest.starts_with('(') => {
-                    self.bump();
-                    self.nested(')', double, &mut piece)?;
-                }
-                '$' if self.rest.starts_with('{') => self.braced(double, &mut piece)?,
-                // bash: `$'…'` knows escapes that hide letters, `$"…"` is `"…"`.
-                '$' if !double && self.rest.starts_with('\'') => {
-                    let end = self.rest[1..].find('\'')?;
-                    let text = &self.rest[1..=end];
-                    if text.replace("\\n", "").replace("\\t", "").contains('\\') {
-                        return None;
-                    }
-                }
-                '$' if !double && self.rest.starts_with('"') => {}
-                '$' if double => piece.push(QUOTED),
-                '#' if !double && piece.chars().last().is_none_or(char::is_whitespace) => {
-                    let end = self.rest.find('\n').unwrap_or(self.rest.len());
-                    self.rest = &self.rest[end..];
-                }
-                '<' if !double && self.rest.starts_with('<') && !self.rest.starts_with("<<") => {
-                    self.bump();
-                    heredocs.push(self.announce(&piece));
-                }
-                '>' if !double => {
-                    // `2>&1` and `>&2`: the ampersand belongs to the redirection.
-                    piece.push_str(" > ");
-                    if self.rest.starts_with('&') || self.rest.starts_with('|') {
-                        self.bump();
-                    }
-                }
-                '&' if !double && self.rest.starts_with('>') => {}
-                '\n' if !double => {
-                    self.finish(&mut piece, Operator::Sequence)?;
+                '\n' => {
+                    self.end_command(Operator::Sequence)?;
                     for heredoc in heredocs.drain(..) {
                         self.here_document(&heredoc)?;
                     }
                 }
-                '(' if !double => self.open(&mut piece)?,
-                ')' if !double => {
+                ' ' | '\t' => self.end_word()?,
+                '#' if self.word.is_none() => {
+                    let end = self.rest.find('\n').unwrap_or(self.rest.len());
+                    self.rest = &self.rest[end..];
+                }
+                '`' if close == Some('`') => return self.end(),
+                '<' if self.rest.starts_with('<') && !self.rest.starts_with("<<") => {
+                    self.bump();
+                    self.end_word()?;
+                    heredocs.push(self.announce());
+                }
+                '<' if self.rest.starts_with("<<") => {
+                    self.rest = &self.rest[2..];
+                    self.end_word()?;
+                    self.words.push(Word::from("<<<"));
+                }
+                '<' | '>' if self.rest.starts_with('(') => {
+                    self.bump();
+                    self.nested(')')?;
+                }
+                '<' | '>' => {
+                    self.redirection()?;
+                }
+                '&' if self.rest.starts_with('>') => {}
+                '(' if self.cases.last() == Some(&true) => {}
+                '(' => self.open()?,
+                ')' if self.cases.last() == Some(&true) => {
+                    self.end_word()?;
+                    let patterns = std::mem::take(&mut self.words);
+                    self.found.items.push(Item::Branch(Branch::Patterns(patterns)));
+                    self.set_pattern(false);
+                }
+                ')' => {
                     if close == Some(')') && self.round == 0 {
-                        return self.end(&mut piece);
+                        return self.end();
                     }
-                    self.finish(&mut piece, Operator::Sequence)?;
+                    self.end_command(Operator::Sequence)?;
                     self.close(true);
                 }
-                ';' | '&' | '|' if !double => {
-                    let operator = self.operator_at(c);
-                    self.finish(&mut piece, operator)?;
-                }
-                // Leading blanks say nothing, and would be passed over again and again.
-                blank if piece.is_empty() && blank.is_whitespace() => {}
-                other => piece.push(other),
+                '|' if self.cases.last() == Some(&true) => self.end_word()?,
+                ';' | '&' | '|' => self.operator_at(c)?,
+                c => self.character(c)?,
             }
         }
-        if double || close.is_some() {
+        if close.is_some() {
             return None;
         }
-        self.end(&mut piece)
+        self.end()
     }
 
     fn bump(&mut self) -> Option<char> {
@@ -229,24 +187,182 @@ impl<'s, 'f> Cutter<'s, 'f> {
         Some(c)
     }
 
+    /// The word that is being read; it begins here if there is none.
+    fn word(&mut self) -> &mut Word {
+        if self.word.is_none() && self.words.is_empty() {
+            self.start = self.text.len() - self.rest.len();
+        }
+        self.word.get_or_insert_default()
+    }
+
+    /// One character that belongs to a word, or begins a quoted piece of it.
+    fn character(&mut self, c: char) -> Option<()> {
+        if self.word.is_none() && self.words.is_empty() {
+            self.word();
+            self.start -= c.len_utf8();
+        }
+        match c {
+            '\\' => match self.bump() {
+                Some('\n') => {
+                    if self.word.as_ref().is_some_and(Word::is_empty) {
+                        self.word = None;
+                    }
+                }
+                Some(next) => self.word().push(next),
+                None => return None,
+            },
+            '\'' => {
+                let end = self.rest.find('\'')?;
+                let text = &self.rest[..end];
+                self.rest = &self.rest[end + 1..];
+                self.word().push_text(text);
+            }
+            '"' => self.double_quoted()?,
+            '`' => self.nested('`')?,
+            '$' => self.dollar(false)?,
+            other => self.word().push(other),
+        }
+        Some(())
+    }
+
+    /// What stands in double quotes.
+    fn double_quoted(&mut self) -> Option<()> {
+        self.word();
+        loop {
+            match self.bump()? {
+                '"' => return Some(()),
+                '\\' => match self.bump()? {
+                    '\n' => {}
+                    c @ ('$' | '`' | '"' | '\\') => self.word().push(c),
+                    c => {
+                        self.word().push('\\');
+                        self.word().push(c);
+                    }
+                },
+                '`' => self.nested('`')?,
+                '$' => self.dollar(true)?,
+                c => self.word().push(c),
+            }
+        }
+    }
+
+    /// What begins with a `$`.
+    fn dollar(&mut self, quoted: bool) -> Option<()> {
+        self.word();
+        match self.rest.chars().next() {
+            Some('(') => {
+                self.bump();
+                self.nested(')')
+            }
+            // bash: `$'…'` knows escapes that hide letters, `$"…"` is `"…"`.
+            Some('\'') if !quoted => {
+                let end = self.rest[1..].find('\'')?;
+                let text = &self.rest[1..=end];
+                if text.replace("\\n", "").replace("\\t", "").contains('\\') {
+                    return None;
+                }
+                Some(())
+            }
+            Some('"') if !quoted => Some(()),
+            Some('{') => {
+                let mut word = self.word.take().unwrap_or_default();
+                self.rest = references::braced(self.rest, quoted, &mut word)?;
+                self.word = Some(word);
+                Some(())
+            }
+            _ => {
+                let mut word = self.word.take().unwrap_or_default();
+                self.rest = references::plain(self.rest, quoted, &mut word);
+                self.word = Some(word);
+                Some(())
+            }
+        }
+    }
+
+    /// The word ends: it goes to the others, unless it is syntax.
+    fn end_word(&mut self) -> Option<()> {
+        let Some(word) = self.word.take() else { return Some(()) };
+        if std::mem::take(&mut self.redirects) {
+            return Some(());
+        }
+        let is_in = word.is("in");
+        self.words.push(word);
+        if self.cases.last() == Some(&true) {
+            if self.words.len() == 1 && self.words[0].is("esac") {
+                self.words.clear();
+                self.leave_case();
+            }
+        } else if is_in && self.words.len() >= 3 && self.words[self.words.len() - 3].is("case") {
+            let case = self.words.len() - 3;
+            if self.words[..case].iter().all(is_syntax) {
+                let subject = self.words.swap_remove(case + 1);
+                self.words.truncate(case);
+                self.end_command(Operator::Sequence)?;
+                self.found.items.push(Item::Branch(Branch::Case(subject)));
+                self.branches += 1;
+                self.cases.push(true);
+            }
+        }
+        Some(())
+    }
+
+    fn set_pattern(&mut self, reads: bool) {
+        if let Some(case) = self.cases.last_mut() {
+            *case = reads;
+        }
+    }
+
+    fn leave_case(&mut self) {
+        if self.cases.pop().is_some() {
+            self.branches = self.branches.saturating_sub(1);
+            self.found.items.push(Item::Branch(Branch::End));
+        }
+    }
+
+    /// A `<` or `>`: a number before it belongs to it, and the word behind it.
+    fn redirection(&mut self) -> Option<()> {
+        let is_number =
+            |word: &Word| word.known().is_some_and(|w| w.len() == 1 && w.as_bytes()[0].is_ascii_digit());
+        if self.word.as_ref().is_some_and(is_number) {
+            self.word = None;
+        }
+        self.end_word()?;
+        // `2>&1`, `>&2` and `>|`: the sign belongs to the redirection.
+        while self.rest.starts_with(['>', '&', '|']) {
+            self.bump();
+        }
+        self.redirects = true;
+        Some(())
+    }
+
     /// The operator that begins with `first`.
-    fn operator_at(&mut self, first: char) -> Operator {
+    fn operator_at(&mut self, first: char) -> Option<()> {
         let twice = self.rest.starts_with(first);
+        let falls = first == ';' && (self.rest.starts_with('&') || self.rest.starts_with(";&"));
         if twice || first == '|' && self.rest.starts_with('&') {
             self.bump();
         }
-        match (first, twice) {
+        let operator = match (first, twice) {
             ('&', true) => Operator::And,
             ('&', false) => Operator::Background,
             ('|', true) => Operator::Or,
             ('|', false) => Operator::Pipe,
             _ => Operator::Sequence,
+        };
+        self.end_command(operator)?;
+        if first == ';' && !self.cases.is_empty() && (twice || falls) {
+            if falls {
+                self.bump();
+                self.found.items.push(Item::Branch(Branch::FallThrough));
+            }
+            self.set_pattern(true);
         }
+        Some(())
     }
 
     /// The end of the text, or of a substitution: every function ends here too.
-    fn end(&mut self, piece: &mut String) -> Option<()> {
-        self.finish(piece, Operator::Sequence)?;
+    fn end(&mut self) -> Option<()> {
+        self.end_command(Operator::Sequence)?;
         while let Some(group) = self.groups.pop() {
             self.leave(group);
         }
@@ -254,18 +370,27 @@ impl<'s, 'f> Cutter<'s, 'f> {
     }
 
     /// A `(`: the parameter list of a function, or a subshell.
-    fn open(&mut self, piece: &mut String) -> Option<()> {
-        let name = piece.trim().trim_start_matches("function ").trim();
+    fn open(&mut self) -> Option<()> {
+        self.end_word()?;
+        let name = match self.words.as_slice() {
+            [name] => name.known(),
+            [function, name] if function.is("function") => name.known(),
+            _ => None,
+        };
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
+        };
         let after = self.rest.trim_start_matches([' ', '\t']);
-        let is_name = !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'));
-        if is_name && let Some(after) = after.strip_prefix(')') {
+        if let Some(name) = name.filter(|name| is_name(name))
+            && let Some(after) = after.strip_prefix(')')
+        {
             self.function = Some(name.to_owned());
             self.rest = after;
-            piece.clear();
+            self.words.clear();
             return Some(());
         }
-        self.finish(piece, Operator::Sequence)?;
+        self.end_command(Operator::Sequence)?;
         self.enter(true);
         Some(())
     }
@@ -278,7 +403,7 @@ impl<'s, 'f> Cutter<'s, 'f> {
         self.groups.push(Group { round, function });
         if round {
             self.round += 1;
-            self.found.items.push(Item::Open);
+            self.found.items.push(Item::Open(Nest::Subshell));
         }
     }
 
@@ -303,71 +428,42 @@ impl<'s, 'f> Cutter<'s, 'f> {
     }
 
     /// The commands of `$(…)` or backticks; the outer command gets what they print, where that can be told.
-    fn nested(&mut self, close: char, double: bool, piece: &mut String) -> Option<()> {
+    fn nested(&mut self, close: char) -> Option<()> {
         if self.depth == MAX_DEPTH {
             return None;
         }
-        self.found.items.push(Item::Open);
+        self.found.items.push(Item::Open(Nest::Substitution));
         let before = self.found.items.len();
         let mut inner = Cutter::new(self.rest, self.depth + 1, self.found);
         inner.run(Some(close))?;
         self.rest = inner.rest;
-        match output(&self.found.items[before..]) {
-            Some(words) => {
-                for (index, word) in words.iter().enumerate() {
+        let printed = output(&self.found.items[before..]);
+        self.found.items.push(Item::Close);
+        let word = self.word();
+        match printed {
+            Some(printed) => {
+                for (index, piece) in printed.into_iter().enumerate() {
                     if index > 0 {
-                        piece.push(' ');
+                        word.push(' ');
                     }
-                    for c in word.chars().filter(|c| *c != '\n') {
-                        if matches!(c, '"' | '\\' | '`') || !double && !c.is_alphanumeric() {
-                            piece.push('\\');
-                        }
-                        piece.push(c);
-                    }
+                    word.append(piece);
                 }
             }
-            None => piece.push(UNKNOWN),
+            None => word.push_piece(Piece::Unknown),
         }
-        self.found.items.push(Item::Close);
-        Some(())
-    }
-
-    /// `${NAME:-some words}` stays one word; quotes in it go.
-    fn braced(&mut self, double: bool, piece: &mut String) -> Option<()> {
-        let mut open = 0_usize;
-        let (end, _) = self.rest.char_indices().find(|(_, c)| {
-            match c {
-                '{' => open += 1,
-                '}' => open -= 1,
-                _ => {}
-            }
-            open == 0
-        })?;
-        piece.push(if double { QUOTED } else { '$' });
-        for c in self.rest[..=end].chars().filter(|c| !matches!(c, '\'' | '"' | '\\')) {
-            if !double && !c.is_alphanumeric() && !matches!(c, '$' | '{' | '}') {
-                piece.push('\\');
-            }
-            piece.push(c);
-        }
-        self.rest = &self.rest[end + 1..];
         Some(())
     }
 
     /// Reads the word after `<<`.
-    fn announce(&mut self, piece: &str) -> HereDoc {
+    fn announce(&mut self) -> HereDoc {
         let strip_tabs = self.rest.starts_with('-');
         let text = self.rest.trim_start_matches('-').trim_start_matches([' ', '\t']);
         let end = text.find([' ', '\t', '\n', ';', '|', '&', '>', ')', '<']).unwrap_or(text.len());
         let word = text[..end].replace(['\'', '"', '\\'], "");
         self.rest = &text[end..];
-        // The name of a shell is short: the rest of the line is not looked at for each document again.
-        let reader: String = piece.chars().take(64).take_while(|c| !c.is_whitespace()).collect();
-        HereDoc {
-            end: word,
-            strip_tabs,
-            script: crate::shell::words::is_shell(&reader.replace(['\'', '"', '\\'], "")),
-        }
+        let reader = self.words.first().and_then(Word::name);
+        let script = reader.is_some_and(|name| programs::of(name).kind == Kind::Shell);
+        HereDoc { end: word, strip_tabs, script }
     }
 
     /// Skips the body of a here-document, or reads it as a script when a shell does.
@@ -389,36 +485,29 @@ impl<'s, 'f> Cutter<'s, 'f> {
         Some(())
     }
 
-    /// Ends a simple command: splits it into words and drops what a shell reads as syntax.
-    fn finish(&mut self, piece: &mut String, after: Operator) -> Option<()> {
-        let words = shlex::split(piece)?;
-        piece.clear();
-        let mut words = words.into_iter().peekable();
-        let mut grouped = false;
-        while let Some(word) = words.next_if(|word| is_syntax(word)) {
-            match word.as_str() {
+    /// Ends a simple command, and reads the words before it that are syntax.
+    fn end_command(&mut self, after: Operator) -> Option<()> {
+        self.end_word()?;
+        self.redirects = false;
+        if self.cases.last() == Some(&true) {
+            return Some(());
+        }
+        let mut words = std::mem::take(&mut self.words).into_iter().peekable();
+        let (mut grouped, mut negated) = (false, false);
+        while let Some(word) = words.next_if(is_syntax) {
+            match word.known().unwrap_or_default() {
                 "{" => {
                     grouped = true;
                     self.enter(false);
                 }
                 "}" => self.close(false),
-                "function" => self.function = words.next(),
-                "if" | "while" | "until" => self.branches += 1,
-                "fi" | "done" => self.branches = self.branches.saturating_sub(1),
-                _ => {}
+                "function" => self.function = words.next().and_then(|name| name.known().map(str::to_owned)),
+                "!" => negated = !negated,
+                "esac" => self.leave_case(),
+                syntax => self.branch(syntax),
             }
         }
-        let mut kept = Words::new();
-        while let Some(word) = words.next() {
-            if word == ">" || word == "<" {
-                words.next();
-                if kept.last().is_some_and(|last| last.len() == 1 && last.as_bytes()[0].is_ascii_digit()) {
-                    kept.pop();
-                }
-            } else if word != "}" {
-                kept.push(word);
-            }
-        }
+        let kept: Vec<Word> = words.filter(|word| !word.is("}")).collect();
         if kept.is_empty() {
             if after != Operator::Sequence {
                 self.operator = after;
@@ -430,44 +519,40 @@ impl<'s, 'f> Cutter<'s, 'f> {
         }
         self.found.commands += 1;
         self.function = None;
-        let branched = self.branches > 0;
         let before = std::mem::replace(&mut self.operator, after);
-        self.found.items.push(Item::Command(Command { words: kept, before, after, grouped, branched }));
+        let loops = kept[0].is_one_of(&["for", "select"]);
+        let top = self.depth == 0 && self.groups.is_empty() && self.branches == 0 && !negated;
+        let start = (top && !loops).then_some(self.start);
+        let in_group = !self.groups.is_empty();
+        let command = Command { words: kept, before, after, grouped, negated, in_group, start };
+        self.found.items.push(Item::Command(command));
+        if loops {
+            self.found.items.push(Item::Branch(Branch::For));
+            self.branches += 1;
+        }
         Some(())
     }
-}
 
-/// What a substitution prints, where it only names a program or says words.
-fn output(items: &[Item]) -> Option<Words> {
-    let [Item::Command(Command { words, .. })] = items else { return None };
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let printed = match words.as_slice() {
-        ["which", program] | ["command", "-v", program] | ["type", "-p" | "-P", program] => &[*program],
-        ["printf", "%s" | "%s\\n", word] => &[*word],
-        ["echo", "-n", words @ ..] | ["echo", words @ ..] => words,
-        _ => return None,
-    };
-    Some(printed.iter().map(|word| (*word).to_owned()).collect())
-}
-
-/// Words that introduce a command without being one.
-fn is_syntax(word: &str) -> bool {
-    matches!(
-        word,
-        "if" | "then"
-            | "else"
-            | "elif"
-            | "fi"
-            | "while"
-            | "until"
-            | "do"
-            | "done"
-            | "{"
-            | "}"
-            | "!"
-            | "esac"
-            | "function"
-    )
+    /// A word of a branch or a loop.
+    fn branch(&mut self, word: &str) {
+        let branch = match word {
+            "if" => Branch::If,
+            "then" => Branch::Then,
+            "elif" => Branch::Elif,
+            "else" => Branch::Else,
+            "fi" => Branch::End,
+            "while" | "until" => Branch::While,
+            "done" => Branch::Done,
+            // `do` says nothing.
+            _ => return,
+        };
+        match branch {
+            Branch::If | Branch::While => self.branches += 1,
+            Branch::End | Branch::Done => self.branches = self.branches.saturating_sub(1),
+            _ => {}
+        }
+        self.found.items.push(Item::Branch(branch));
+    }
 }
 
 #[cfg(test)]

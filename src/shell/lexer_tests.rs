@@ -5,10 +5,11 @@ use super::*;
 /// The commands; `(` and `)` around those of a subshell, `f{` before a function's.
 fn of(script: &str) -> Vec<String> {
     let shown = |item: &Item| match item {
-        Item::Command(command) => command.words.join(" "),
-        Item::Open => "(".to_owned(),
+        Item::Command(command) => command.words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Item::Open(_) => "(".to_owned(),
         Item::Close => ")".to_owned(),
         Item::Function { name, .. } => format!("{name}{{"),
+        Item::Branch(branch) => format!("{branch:?}").to_lowercase(),
     };
     items(script).expect("a readable script").iter().map(shown).collect()
 }
@@ -30,20 +31,50 @@ fn cuts_at_operators_outside_quotes() {
 
 #[test]
 fn drops_comments_redirections_and_syntax() {
-    assert_eq!(of("if true; then a 2>&1 >/dev/null; fi # prefect server start\nb#c"), ["true", "a", "b#c"]);
+    let script = "if true; then a 2>&1 >/dev/null; fi # prefect server start\nb#c";
+    assert_eq!(of(script), ["if", "true", "then", "a", "end", "b#c"]);
+    assert_eq!(
+        of("while a; do b; done <x; for c in d; do e; done"),
+        ["while", "a", "b", "done", "for c in d", "for", "e", "done"]
+    );
 }
 
 #[test]
 fn reads_substitutions_as_commands() {
-    assert_eq!(of("a $(b c; d)"), ["(", "b c", "d", ")", &format!("a {UNKNOWN}")]);
-    assert_eq!(of("a \"`e f`\""), ["(", "e f", ")", &format!("a {UNKNOWN}")]);
+    assert_eq!(of("a $(b c; d)"), ["(", "b c", "d", ")", "a ?"]);
+    assert_eq!(of("a \"`e f`\""), ["(", "e f", ")", "a ?"]);
     assert_eq!(of("$(which a) `echo b c`"), ["(", "which a", ")", "(", "echo b c", ")", "a b c"]);
 }
 
 #[test]
-fn marks_dollars_by_where_they_stand() {
-    assert_eq!(of("$a \"$b\" '$c' \\$d"), [format!("$a {QUOTED}b {LITERAL}c {LITERAL}d")]);
-    assert_eq!(of("${a:-b c} \"${d}\""), [format!("${{a:-b c}} {QUOTED}{{d}}")]);
+fn keeps_references_apart_from_text() {
+    let words = words("$a \"$b\" '$c' \\$d ${e:-f g}").expect("readable words");
+    let quoted = |word: &Word| match word.pieces() {
+        [Piece::Variable(variable)] => Some(variable.quoted),
+        [Piece::Text(_)] => None,
+        _ => panic!("one piece"),
+    };
+    assert_eq!(
+        words.iter().map(quoted).collect::<Vec<_>>(),
+        [Some(false), Some(true), None, None, Some(false)]
+    );
+    assert!(words[2].is("$c") && words[3].is("$d"));
+}
+
+#[test]
+fn cuts_at_patterns() {
+    let items = items("case $1 in a|b) c;; (d) e\n;; *) f; esac; g").expect("a readable script");
+    let shown = |item: &Item| match item {
+        Item::Command(command) => command.words[0].to_string(),
+        Item::Branch(Branch::Case(word)) => format!("case {word}"),
+        Item::Branch(Branch::Patterns(words)) => {
+            words.iter().map(ToString::to_string).collect::<Vec<_>>().join("|") + ")"
+        }
+        Item::Branch(Branch::End) => "esac".to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let shown: Vec<String> = items.iter().map(shown).collect();
+    assert_eq!(shown, ["case $1", "a|b)", "c", "d)", "e", "*)", "f", "esac", "g"]);
 }
 
 #[test]

@@ -2,11 +2,19 @@
 //! Prefect come out of it.
 
 pub(crate) mod budget;
+mod builtins;
 mod calls;
 pub(crate) mod changes;
 pub mod command;
-pub(crate) mod lexer;
-pub(crate) mod reader;
+mod conditions;
+mod env_command;
+mod interpreter;
+mod lexer;
+mod options;
+pub(crate) mod programs;
+pub mod reading;
+mod references;
 mod script;
-pub(crate) mod words;
-pub(crate) mod wrappers;
+mod syntax;
+mod variables;
+pub mod word;
