@@ -140,6 +140,16 @@ impl Rule {
     };
 }
 
+/// Where the documentation is published; `tests/site` builds it.
+pub const SITE: &str = "https://prefect-guard.github.io/prefect-guard/";
+
+impl Rule {
+    /// The address of the rule's page. Permanent, as the id is.
+    pub fn url(&self) -> String {
+        format!("{SITE}rules/{}.html", self.id)
+    }
+}
+
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.id, self.name)

@@ -25,6 +25,7 @@ mod regressions;
 mod reviews;
 mod serving;
 mod shared_decoder;
+mod site;
 mod soak;
 mod structure;
 mod support;

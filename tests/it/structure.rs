@@ -350,7 +350,6 @@ fn policies_in_the_documentation_are_policies() {
 fn generated_pages_are_fresh() {
     let schema = format!("{:#}\n", prefect_guard::policy::schema(CATALOGUE));
     let pages = [
-        ("docs/rules.md", explain::reference()),
         ("docs/policy.md", reference::policy()),
         ("docs/command-line.md", reference::command_line(prefect_guard::cli::definition())),
         ("docs/policy.schema.json", schema),

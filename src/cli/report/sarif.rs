@@ -70,6 +70,7 @@ fn rules() -> Vec<Value> {
             json!({
                 "id": rule.id,
                 "name": rule.name,
+                "helpUri": rule.url(),
                 "shortDescription": {"text": rule.summary},
                 "help": {"text": rule.page, "markdown": rule.page},
                 "defaultConfiguration": {
