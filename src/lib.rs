@@ -1,16 +1,14 @@
-//! prefect-guard: a Kubernetes admission webhook that keeps Prefect servers from ever coming up against a
-//! database that was never migrated.
+//! prefect-guard: a Kubernetes admission webhook that puts the database migration before every Prefect server.
 //!
-//! One engine, five endpoints (`serve`, `check`, `inject`, `audit`, `demo`):
+//! One engine, reached in five ways (`serve`, `check`, `inject`, `audit`, `demo`):
 //!
 //! ```text
-//! bytes → admission::decode → workload::discover → rules → patch → decision → admission::respond → bytes
+//! bytes → review → subject → rules → decision → answer → bytes
 //! ```
 //!
-//! Arrows between modules point one way:
-//! `cli, server, cluster → admission → decision → rules, patch → workload, prefect → finding`.
-//! Nothing below `server` knows HTTP, TLS, async, the clock, files or the process environment;
-//! `tests/it/structure.rs` reads the sources to keep it so.
+//! Modules are layers: a file imports from its own or from lower ones, and no circle of files exists
+//! (`docs/architecture.md` has the order, `tests/it/layers.rs` holds it). The pure part knows no HTTP, TLS, async, clock,
+//! files or environment; `tests/it/structure.rs` reads the sources to keep it so.
 #![forbid(unsafe_code)]
 // Output goes through the writers that commands are given; tests and benches may print.
 #![warn(unreachable_pub, clippy::print_stdout, clippy::print_stderr)]

@@ -1,6 +1,6 @@
-//! What a rule reports: the rule, where, what is wrong, what to do, and (where we can mend it) the fix.
+//! Rules, findings and fixes as plain data: what is wrong, where, what to do about it.
 //!
-//! Plain data below everything else.
+//! Below everything else but `text`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What a rule gets to see, and how it is made from a workload.
+//! A workload understood: its servers, their settings, and the plan for its migration; what rules look at.
 
 use std::rc::Rc;
 

@@ -1,5 +1,4 @@
-//! Text that is fit to be shown: cut to a length, on one line, without characters that would not show as themselves;
-//! and how far two names are apart. Uses nothing.
+//! Text fit to be shown: clipped, on one line, printable; and how far two names are apart. Uses nothing.
 
 use std::borrow::Cow;
 

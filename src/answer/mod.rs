@@ -1,4 +1,4 @@
-//! The wire: bytes in, bytes out.
+//! Bytes out: a review's body is decided and answered, whatever it holds.
 
 mod encoded;
 pub mod respond;

@@ -1,4 +1,4 @@
-//! Rules that need to see several objects: what `check` and `audit` know and a webhook cannot.
+//! Runs the rules that need to see several objects: `check` and `audit` know them, a webhook cannot.
 
 use std::collections::BTreeMap;
 

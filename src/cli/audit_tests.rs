@@ -1,3 +1,5 @@
+//! What `audit` asks of a cluster and says of it, against an API server that a test plays.
+
 use http::{Request, Response};
 use kube::client::Body;
 use serde_json::json;

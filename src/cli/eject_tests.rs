@@ -1,3 +1,5 @@
+//! What `eject` changes in a cluster, against an API server that a test plays.
+
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;

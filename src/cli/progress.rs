@@ -1,4 +1,4 @@
-//! A line of progress on a terminal, and only there.
+//! A line of progress, on a terminal and only there (`check`, `audit`, `eject`).
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

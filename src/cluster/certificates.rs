@@ -1,5 +1,6 @@
-//! Keeps the Secret of `--tls-managed` and the `caBundle` of our webhook configurations right, together with any number
-//! of replicas that do the same.
+//! Keeps the Secret of `--tls-managed` and the `caBundle` of the webhook configurations right.
+//!
+//! Any number of replicas do so together.
 //!
 //! No leader and no Lease: every write names the `resourceVersion` it was decided on, so of those who decide at once one
 //! wins, and the others read what it wrote. A leader would add a thing that can be stuck, and all replicas must read

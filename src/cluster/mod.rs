@@ -1,5 +1,4 @@
-//! The Kubernetes client: what runs (`audit`), taking our container out of it (`eject`), and the certificates that
-//! `serve --tls-managed` keeps (`certificates`).
+//! The Kubernetes client: reading what runs, taking our container out of it, keeping certificates.
 
 pub mod audit;
 pub mod certificates;

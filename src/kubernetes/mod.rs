@@ -1,4 +1,4 @@
-//! Where the pod template is, and what its containers run.
+//! The Kubernetes objects that are judged: workloads, their pod templates, containers, images, quantities.
 
 pub mod expand;
 pub mod image;

@@ -1,4 +1,4 @@
-//! Where the pod template of a workload is.
+//! From an object's text to its workload: which kind it is, and where its pod template is.
 //!
 //! Deployments and StatefulSets (`apps/v1`), Jobs and CronJobs (`batch/v1`), and the kinds that the policy names.
 //! Pods and ReplicaSets are left alone: they were settled at their Deployment, and a guard that is down must never

@@ -1,5 +1,6 @@
-//! The borrowed view of what we read of a workload: only the fields some rule looks at, everything else is
-//! skipped unparsed. What is copied or compared as it stands is kept with its text.
+//! The pod template as rules read it: borrowed from the text, and only the fields that some rule looks at.
+//!
+//! Everything else is skipped unparsed. What is copied or compared as it stands is kept with its text.
 //!
 //! `null` reads as absent everywhere, as the API server's own decoder does.
 

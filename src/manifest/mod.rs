@@ -1,5 +1,4 @@
-//! Manifests as people keep them: YAML streams and JSON, with the place of every value, and changes written back
-//! as edits of the text.
+//! Manifests as people keep them: YAML and JSON with the place of every value, changed as text.
 //!
 //! Everything here works on text that is already in memory; [`files`] alone touches the disk.
 

@@ -1,3 +1,5 @@
+//! Manifests read with their places, and changed as text.
+
 use serde_json::{Value, json};
 
 use super::edit::{self, Change};

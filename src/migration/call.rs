@@ -1,5 +1,6 @@
-//! The command line of the migration: the server's own way to call `prefect`, with `server database upgrade -y` in
-//! place of `server start …`, and the lock script before it where that is wanted.
+//! The command line of the migration: the server's own way to call `prefect`, with the upgrade in place of the start.
+//!
+//! The lock script stands before it where that is wanted.
 
 use std::borrow::Cow;
 

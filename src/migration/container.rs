@@ -1,5 +1,4 @@
-//! The migration container: built from the server's, so that the migration runs the same Prefect, on the same
-//! database, as the server will.
+//! The migration container: built from the server's, so that both run the same Prefect on the same database.
 
 use std::borrow::Cow;
 

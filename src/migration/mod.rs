@@ -1,4 +1,4 @@
-//! From fixes to a JSON Patch (RFC 6902) that touches only what is ours.
+//! From fixes to a JSON Patch (RFC 6902) that touches only the migration container.
 //!
 //! Operations are written by hand: a diff of two objects costs ten times as much, and of typed objects it would
 //! delete every field the types do not know.

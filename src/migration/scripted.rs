@@ -1,5 +1,6 @@
-//! JSON text that may hold the lock script. The script is two thirds of a patch and always the same: only its place is
-//! kept, until somebody wants the whole text.
+//! JSON text that may hold the lock script.
+//!
+//! The script is two thirds of a patch and always the same: only its place is kept, until somebody wants the whole text.
 
 use std::fmt;
 use std::sync::LazyLock;

@@ -1,5 +1,4 @@
-//! The operator's settings: the policy file, what it says for each namespace, and the annotations by which an author
-//! answers it.
+//! The operator's settings: the policy file, what it says for each namespace, and the annotations beside it.
 
 pub mod annotations;
 mod file;

@@ -1,5 +1,4 @@
-//! The operator's settings as the core needs them: one [`Settings`] per namespace, settled once, so that a decision
-//! only looks things up.
+//! What the policy says for a namespace, settled once, so that a decision only looks things up.
 
 use std::collections::BTreeMap;
 

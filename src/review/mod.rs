@@ -1,4 +1,4 @@
-//! Bytes to a request.
+//! Bytes in: from the body of an AdmissionReview to the request in it.
 //!
 //! Two steps: the envelope with the object left as raw text, then (in [`crate::decision`]) the object. So the uid
 //! survives an object that is not shaped as it should be.

@@ -1,5 +1,7 @@
-//! The register: the only list of rules there is. Help, documentation, metrics and the policy's schema are made from
-//! it, and `tests/it/structure.rs` compares it with what is on disk.
+//! The register: the only list of rules there is, and the ways to run them.
+//!
+//! Help, documentation, metrics and the policy's schema are made from it, and `tests/it/structure.rs` compares it with
+//! what is on disk.
 
 use super::manifest::Manifest;
 use super::stream::Seen;

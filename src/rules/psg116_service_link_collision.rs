@@ -1,5 +1,6 @@
-//! PSG116: a Service whose variables stop Prefect. Needs to see several objects, so it runs in
-//! `check` and `audit` only.
+//! PSG116: a Service whose variables stop Prefect.
+//!
+//! It needs to see several objects, so it runs in `check` and `audit` only.
 
 use super::stream::Seen;
 use crate::rule::{Level, Report, Rule, Scope};

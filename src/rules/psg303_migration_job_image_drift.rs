@@ -1,5 +1,6 @@
-//! PSG303: a migration Job with another image than the server it serves. Needs to see several objects, so it runs
-//! in `check` and `audit` only.
+//! PSG303: a migration Job with another image than the server it serves.
+//!
+//! It needs to see several objects, so it runs in `check` and `audit` only.
 
 use super::stream::Seen;
 use crate::kubernetes::image::ImageRef;

@@ -1,4 +1,6 @@
-//! What the rules over several objects know of each object: facts, so that a stream of any length is never held.
+//! What the rules over several objects know of each object.
+//!
+//! Facts, so that a stream of any length is never held.
 
 use std::collections::BTreeSet;
 

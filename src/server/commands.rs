@@ -1,5 +1,4 @@
-//! What the containers of a workload run, each command read once: `$(VAR)` put in as the kubelet does, command
-//! before args.
+//! What the containers of a workload run: each command read once, `$(VAR)` put in as the kubelet does.
 
 use std::cell::OnceCell;
 use std::rc::Rc;

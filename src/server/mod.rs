@@ -1,5 +1,6 @@
-//! A container understood: the calls of Prefect in it, its environment, the database it would use. (The HTTP server is
-//! in `serve`.)
+//! A container understood: the calls of Prefect in it, its environment, the database it would use.
+//!
+//! (The HTTP server is in `serve`.)
 
 pub mod commands;
 

@@ -1,5 +1,4 @@
-//! The commands of the shell itself: `export`, `unset`, `set`, `eval` and the like, which change what is known where
-//! a script goes on.
+//! The commands of the shell itself, as far as they change what is known: `export`, `unset`, `set`, `eval` and the like.
 
 use crate::shell::changes::{Change, Changed};
 use crate::shell::interpreter::{Function, Interpreter, Known};

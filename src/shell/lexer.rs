@@ -1,5 +1,6 @@
-//! Cuts a shell script into its simple commands and what holds them together, well enough to see what `sh -c '…'`
-//! runs. Nothing is evaluated here: variables stay in the words, and every branch is listed.
+//! Cuts a shell script into its simple commands and what holds them together: branches, loops, functions.
+//!
+//! Nothing is evaluated here: variables stay in the words, and every branch is listed.
 
 use crate::shell::programs::{self, Kind};
 use crate::shell::references;

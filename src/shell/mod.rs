@@ -1,5 +1,4 @@
-//! Reading the commands of containers: the lexer of shell text, the programs that run others, and which calls of
-//! Prefect come out of it.
+//! Reading the commands of containers: from an argv, through wrappers and shell scripts, to the calls of Prefect.
 
 pub(crate) mod budget;
 mod builtins;

@@ -1,5 +1,4 @@
-//! Follows a shell script command by command: its branches, functions and the commands of the shell itself, as far
-//! as they decide what is called.
+//! Follows a shell script command by command: branches, functions and builtins, as far as they decide what is called.
 
 use std::ops::Range;
 use std::rc::Rc;

@@ -1,5 +1,7 @@
-//! The one log line of a decision, written by hand: it is on the path of every admission, and tracing's JSON layer
-//! costs ten times as much. Its shape is that of the other lines.
+//! The one log line of a decision.
+//!
+//! It is written by hand: it is on the path of every admission, and tracing's JSON layer costs ten times as much. Its
+//! shape is that of the other lines.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,4 @@
-//! Certificates: what makes one fit to serve (`identity`), where else than files it comes from (`ephemeral`, `managed`),
-//! who may connect (`clients`).
+//! Certificates: what makes one fit to serve, where they come from, and which clients may connect.
 
 pub mod clients;
 mod cryptography;

@@ -35,7 +35,7 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Rooms that are being rebuilt: what their files import does not count yet.
-const OPEN: &[&str] = &["json", "kubernetes", "prefect", "shell", "serve"];
+pub(crate) const OPEN: &[&str] = &["json", "kubernetes", "prefect", "serve"];
 
 /// Sources by their path below `src`.
 type Files = BTreeMap<String, String>;
@@ -116,6 +116,47 @@ fn comments_strings_and_tests_import_nothing() {
     assert!(imports(&files).values().all(BTreeSet::is_empty));
 }
 
+/// The page has a row for each layer, in their order, and the diagram of which uses which is made from the sources.
+#[test]
+fn the_architecture_page_shows_the_layers_as_they_are() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: Vec<&str> =
+        rows.map(|name| name.trim_end_matches('/')).filter(|name| LAYERS.contains(name)).collect();
+    assert_eq!(rows, LAYERS[..LAYERS.len() - 2], "the table of the layers, without `lib` and `main`");
+    const BEGIN: &str = "```mermaid\nflowchart BT\n";
+    let (before, rest) = page.split_once(BEGIN).expect("the diagram of the layers");
+    let (found, after) = rest.split_once("```").expect("its end");
+    let wanted = diagram(&imports(&sources()));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{wanted}```{after}")).unwrap();
+    } else {
+        assert!(found == wanted, "stale: `UPDATE_DOCS=1 cargo test --test it layers::` draws it anew");
+    }
+}
+
+/// Which room uses which, as lines of a Mermaid flowchart. What follows from other arrows is left out.
+fn diagram(imports: &Imports) -> String {
+    let mut uses: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (from, targets) in imports {
+        let Some(from) = layer(from).filter(|from| *from < LAYERS.len() - 2) else { continue };
+        let below = targets.iter().filter_map(|to| layer(to)).filter(|to| *to < from);
+        uses.entry(from).or_default().extend(below);
+    }
+    let mut below: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    let mut text = String::new();
+    for (from, targets) in uses {
+        let indirect: BTreeSet<usize> =
+            targets.iter().filter_map(|to| below.get(to)).flatten().copied().collect();
+        for to in targets.difference(&indirect) {
+            text.push_str(&format!("    {} --> {}\n", LAYERS[from], LAYERS[*to]));
+        }
+        below.insert(from, targets.union(&indirect).copied().collect());
+    }
+    text
+}
+
 fn fixture(files: &[(&str, &str)]) -> Files {
     files.iter().map(|(path, source)| ((*path).to_owned(), (*source).to_owned())).collect()
 }
@@ -145,7 +186,7 @@ fn layer(file: &str) -> Option<usize> {
 }
 
 /// The folder, or the name of a file that is a room by itself.
-fn room(file: &str) -> &str {
+pub(crate) fn room(file: &str) -> &str {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
 }
 
@@ -315,7 +356,7 @@ fn resolve<'m>(
         rest = &rest[1..];
     }
     loop {
-        let Some(first) = rest.first() else { return None };
+        let first = rest.first()?;
         let mut child = module.clone();
         child.push(first.clone());
         let known = modules.get(&module);

@@ -14,6 +14,8 @@ use prefect_guard::rule::Scope;
 use prefect_guard::rules::{CATALOGUE, Check, REGISTER};
 use serde_json::Value;
 
+use crate::layers;
+
 /// The modules that know no files, network, clock, environment or tasks. A new module has to be put into one of the
 /// two lists.
 const PURE: &[&str] = &[
@@ -142,6 +144,21 @@ fn pure_modules_know_no_io_clock_environment_or_tasks() {
         let code = code(&path);
         for word in IMPURE.iter().filter(|word| code.contains(**word)) {
             broken.push(format!("{} names `{word}`", path.display()));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A newcomer who reads only the first line of each file knows what is in it.
+#[test]
+fn the_first_line_of_a_file_says_what_is_in_it() {
+    let mut broken = Vec::new();
+    for path in files("src", "rs") {
+        let text = read(&path);
+        let first = text.lines().next().unwrap_or_default();
+        let is_open = layers::OPEN.contains(&module(&path).as_str());
+        if !is_open && !(first.starts_with("//! ") && first.ends_with(['.', ')'])) {
+            broken.push(format!("{}: {first}", path.display()));
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
@@ -301,6 +318,25 @@ fn no_link_is_dead() {
                 broken.push(format!("{}: `{link}` leads nowhere", page.display()));
             } else if !anchor.is_empty() && !anchors(&read(&target)).contains(anchor) {
                 broken.push(format!("{}: `{link}`: no such heading", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Files move; what the documentation says of them follows.
+#[test]
+fn every_source_that_the_documentation_names_exists() {
+    let mut broken = Vec::new();
+    // Those two tell of what was: releases, and what was measured when.
+    let is_history = |page: &PathBuf| page.ends_with("CHANGELOG.md") || page.ends_with("performance.md");
+    for page in pages().into_iter().filter(|page| !is_history(page)) {
+        for word in read(&page).split('`').skip(1).step_by(2) {
+            let is_path =
+                ["src/", "tests/", "benches/", "charts/"].iter().any(|folder| word.starts_with(folder));
+            let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-".contains(c));
+            if is_path && is_plain && !word.contains("NNN") && !root().join(word).exists() {
+                broken.push(format!("{}: `{word}` does not exist", page.display()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The API server's part: HTTP/1.1 over TLS, one POST a review.
+//! The API server's part in the demo: HTTP/1.1 over TLS, one POST a review.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

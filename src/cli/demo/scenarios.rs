@@ -1,4 +1,4 @@
-//! What is shown: recorded reviews, and the same with one thing made wrong.
+//! The demo's scenes: recorded reviews, and the same with one thing made wrong.
 
 use serde_json::{Value, json};
 

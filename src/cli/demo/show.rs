@@ -1,4 +1,4 @@
-//! An answer as a person reads it.
+//! How the demo shows an answer to a person.
 
 use std::io::Write;
 

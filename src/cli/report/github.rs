@@ -1,4 +1,4 @@
-//! Workflow commands of GitHub Actions: `::error file=…,line=…::message`.
+//! The report as workflow commands of GitHub Actions: `::error file=…,line=…::message`.
 
 use std::io::Write;
 

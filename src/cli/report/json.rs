@@ -1,4 +1,4 @@
-//! One JSON object; its keys are part of the contract.
+//! The report as one JSON object; its keys are part of the contract.
 
 use std::io::Write;
 

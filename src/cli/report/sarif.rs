@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, as code scanning services read it.
+//! The report as SARIF 2.1.0, as code scanning services read it.
 
 use std::io::Write;
 

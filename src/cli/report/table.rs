@@ -1,4 +1,4 @@
-//! One line a finding, for what runs in a cluster.
+//! A table of findings, one line each, for what runs in a cluster (`audit`).
 
 use std::io::Write;
 

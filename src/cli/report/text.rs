@@ -1,4 +1,4 @@
-//! Text for people: each finding with the line of the manifest under it.
+//! The report for people: each finding with the line of the manifest under it.
 
 use std::collections::BTreeSet;
 use std::io::Write;

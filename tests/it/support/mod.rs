@@ -20,8 +20,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A file's name and content.
+pub type Named = (String, Vec<u8>);
+
 /// The reviews that a real API server sent: those of the official charts' objects, and all others.
-pub fn recorded_reviews() -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
+pub fn recorded_reviews() -> (Vec<Named>, Vec<Named>) {
     let (chart, others): (Vec<_>, Vec<_>) = json_files(&root().join("tests/fixtures/reviews"))
         .into_iter()
         .partition(|(name, _)| name.starts_with("chart-"));
