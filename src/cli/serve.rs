@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{ArgGroup, Args as ClapArgs};
 
 use crate::serve::run::{Clients, Plan, TlsSource};
-use crate::serve::{Engine, Limits, run as server, units};
+use crate::serve::{Engine, Limits, flags, run as server};
 use crate::telemetry::log::{Format, Log};
 
 /// Serve the admission webhook over HTTPS
@@ -53,7 +53,7 @@ pub struct Args {
     tls_name: Vec<String>,
 
     /// How often `--tls-managed` looks at the Secret and the webhook configurations
-    #[arg(long, env = "PREFECT_GUARD_TLS_INTERVAL", value_name = "TIME", default_value = "15s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_TLS_INTERVAL", value_name = "TIME", default_value = "15s", value_parser = flags::positive)]
     tls_interval: Duration,
 
     /// Make a throw-away certificate for `localhost`, for trying things out
@@ -94,7 +94,7 @@ pub struct Args {
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// How long to go on serving after the first SIGTERM, not ready any more
-    #[arg(long, env = "PREFECT_GUARD_DRAIN", value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    #[arg(long, env = "PREFECT_GUARD_DRAIN", value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
     drain: Duration,
 
     /// Open connections; what is over is closed at once
@@ -106,39 +106,39 @@ struct LimitArgs {
     max_requests: usize,
 
     /// Largest body; beyond it 413
-    #[arg(long, env = "PREFECT_GUARD_MAX_BODY", value_name = "SIZE", default_value = "7MiB", value_parser = units::bytes)]
+    #[arg(long, env = "PREFECT_GUARD_MAX_BODY", value_name = "SIZE", default_value = "7MiB", value_parser = flags::bytes)]
     max_body: usize,
 
     /// Memory for all bodies being read or judged; requests wait in turn for it
-    #[arg(long, env = "PREFECT_GUARD_BODY_MEMORY", value_name = "SIZE", default_value = "24MiB", value_parser = units::bytes)]
+    #[arg(long, env = "PREFECT_GUARD_BODY_MEMORY", value_name = "SIZE", default_value = "24MiB", value_parser = flags::bytes)]
     body_memory: usize,
 
     /// For a TLS handshake
-    #[arg(long, env = "PREFECT_GUARD_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     handshake_timeout: Duration,
 
     /// For the head of a request
-    #[arg(long, env = "PREFECT_GUARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     header_timeout: Duration,
 
     /// For the body of a request
-    #[arg(long, env = "PREFECT_GUARD_BODY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_BODY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     body_timeout: Duration,
 
     /// From the head of a request to its answer, where `?timeout=` does not ask for less
-    #[arg(long, env = "PREFECT_GUARD_HANDLER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_HANDLER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = flags::positive)]
     handler_timeout: Duration,
 
     /// How long a client may leave an answer unread
-    #[arg(long, env = "PREFECT_GUARD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = flags::positive)]
     write_timeout: Duration,
 
     /// How long a connection may lie idle; longer than the API server's own 90 s
-    #[arg(long, env = "PREFECT_GUARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "120s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "120s", value_parser = flags::positive)]
     idle_timeout: Duration,
 
     /// How often files are looked at for changes
-    #[arg(long, env = "PREFECT_GUARD_RELOAD_INTERVAL", value_name = "TIME", default_value = "5s", value_parser = units::positive)]
+    #[arg(long, env = "PREFECT_GUARD_RELOAD_INTERVAL", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     reload_interval: Duration,
 }
 

@@ -1,6 +1,5 @@
 //! The accept loop: a cap on connections, TLS with a deadline, HTTP/1.1 or HTTP/2 as ALPN says, and an end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -8,23 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use axum::Router;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::unconstrained;
 use tokio_rustls::TlsAcceptor;
+use tower::Service;
 
-use super::activity::{Activity, Busy, IDLE, Watched};
-use super::at_once::AtOnce;
-use super::wide_reads::{Pool, WideReads};
+use super::deadlines::{Deadlines, IDLE, Watched};
 use super::{Limits, Phase, Stage};
 use crate::telemetry::metrics::Metrics;
 
@@ -45,15 +41,6 @@ const LINGER: Duration = Duration::from_millis(250);
 /// For saying goodbye (`close_notify`, GOAWAY) to an idle connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// An answer; whatever goes wrong is one too.
-pub(super) type Answered = Result<Response<Full<Bytes>>, Infallible>;
-
-/// Answers requests; the part of a listener that differs between the admission and the admin port. `busy` is dropped
-/// when the answer is there.
-pub(super) trait Handler: Clone + Send + Sync + 'static {
-    fn call(self, request: Request<Incoming>, busy: Busy) -> impl Future<Output = Answered> + Send + 'static;
-}
-
 /// How a connection becomes a stream of requests.
 #[derive(Clone)]
 pub(super) enum Transport {
@@ -64,42 +51,39 @@ pub(super) enum Transport {
 }
 
 /// One listener with its limits.
-pub(super) struct Endpoint<H> {
+pub(super) struct Listener {
     pub(super) listener: TcpListener,
     pub(super) transport: Transport,
-    pub(super) handler: H,
+    /// Answers the requests; cloned for each.
+    pub(super) router: Router,
     pub(super) limits: Limits,
     /// Where connections are counted, if they are.
     pub(super) metrics: Option<Arc<Metrics>>,
     pub(super) phase: Phase,
 }
 
-struct Shared<H> {
+struct Shared {
     transport: Transport,
-    handler: H,
+    router: Router,
     limits: Limits,
     metrics: Option<Arc<Metrics>>,
     phase: Phase,
-    http1: http1::Builder,
-    http2: http2::Builder<AtOnce>,
-    pool: Arc<Pool>,
+    http: auto::Builder<TokioExecutor>,
 }
 
-impl<H: Handler> Endpoint<H> {
+impl Listener {
     /// Serves until the phase says to close, then finishes what is under way.
     pub(super) async fn serve(self) {
-        let Endpoint { listener, transport, handler, limits, metrics, phase } = self;
+        let Listener { listener, transport, router, limits, metrics, phase } = self;
         let cap = limits.connections;
         let slots = Arc::new(Semaphore::new(cap));
         let shared = Arc::new(Shared {
             transport,
-            handler,
+            router,
             limits,
             metrics,
             phase: phase.clone(),
-            http1: http1_builder(),
-            http2: http2_builder(),
-            pool: Arc::default(),
+            http: http_builder(),
         });
         let mut closing = pin!(phase.reached(Stage::Closing));
         loop {
@@ -136,7 +120,7 @@ async fn accept_now(listener: &TcpListener) -> Option<std::io::Result<(TcpStream
     .await
 }
 
-impl<H: Handler> Shared<H> {
+impl Shared {
     async fn accept(
         self: &Arc<Self>,
         accepted: std::io::Result<(TcpStream, SocketAddr)>,
@@ -177,12 +161,11 @@ impl<H: Handler> Shared<H> {
 
     async fn speak(self: &Arc<Self>, stream: TcpStream) -> Result<(), &'static str> {
         let Transport::Tls(config) = &self.transport else {
-            return self.http1(TokioIo::new(stream)).await;
+            return self.http(stream, false).await;
         };
         // Boxed, like the connection after it: what a step needs is given back when it is over. As one future all of
         // it would take 11 KB for as long as the connection lasts.
-        let handshake =
-            Box::pin(TlsAcceptor::from(config.load_full()).accept(WideReads::new(stream, &self.pool)));
+        let handshake = Box::pin(TlsAcceptor::from(config.load_full()).accept(stream));
         let stream = match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -191,33 +174,31 @@ impl<H: Handler> Shared<H> {
             }
             Err(_) => return Err("handshake_timeout"),
         };
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.http2(TokioIo::new(stream)).await
-        } else {
-            self.http1(TokioIo::new(stream)).await
-        }
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.http(stream, http2).await
     }
 
-    fn http1<I>(&self, io: I) -> impl Future<Output = Result<(), &'static str>>
+    /// Speaks HTTP/2 or HTTP/1.1 over a stream until its end.
+    fn http<S>(&self, stream: S, http2: bool) -> impl Future<Output = Result<(), &'static str>>
     where
-        I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let activity = Activity::new(true);
-        let io = Watched::new(io, Arc::clone(&activity));
-        let (handler, noted) = (self.handler.clone(), Arc::clone(&activity));
-        let service = service_fn(move |request| handler.clone().call(request, noted.request()));
-        self.drive(Box::pin(self.http1.serve_connection(io, service)), activity)
-    }
-
-    fn http2<I>(&self, io: I) -> impl Future<Output = Result<(), &'static str>>
-    where
-        I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-    {
-        let activity = Activity::new(false);
-        let io = Watched::new(io, Arc::clone(&activity));
-        let (handler, noted) = (self.handler.clone(), Arc::clone(&activity));
-        let service = service_fn(move |request| handler.clone().call(request, noted.request()));
-        self.drive(Box::pin(self.http2.serve_connection(io, service)), activity)
+        let deadlines = Deadlines::new(!http2);
+        let io = Watched::new(TokioIo::new(stream), Arc::clone(&deadlines));
+        let (router, noted) = (self.router.clone(), Arc::clone(&deadlines));
+        let service = service_fn(move |request| {
+            let busy = noted.request();
+            // A router is always ready.
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await;
+                drop(busy);
+                answer
+            }
+        });
+        let http = self.http.clone();
+        let http = if http2 { http.http2_only() } else { http.http1_only() };
+        self.drive(Box::pin(http.serve_connection(io, service).into_owned()), deadlines)
     }
 
     /// Runs a connection to its end: its own, a limit, or the server's. The latter two are not tokio's to put off: a
@@ -225,27 +206,27 @@ impl<H: Handler> Shared<H> {
     async fn drive<C: GracefulConnection>(
         &self,
         mut connection: Pin<Box<C>>,
-        activity: Arc<Activity>,
+        deadlines: Arc<Deadlines>,
     ) -> Result<(), &'static str> {
         let mut look = pin!(tokio::time::sleep(self.limits.look()));
         let mut closing = pin!(self.end());
-        let mut told = false;
+        let mut ending = false;
         loop {
             tokio::select! {
                 biased;
-                // A client that broke off or spoke nonsense was told what there is to tell.
+                // A client that broke off or spoke nonsense has had its answer.
                 _ = connection.as_mut() => return Ok(()),
-                () = unconstrained(look.as_mut()) => match activity.check(&self.limits) {
+                () = unconstrained(look.as_mut()) => match deadlines.check(&self.limits) {
                     Ok(next) => look.as_mut().reset(tokio::time::Instant::now() + next),
-                    Err(IDLE) if !told => {
-                        told = true;
+                    Err(IDLE) if !ending => {
+                        ending = true;
                         connection.as_mut().graceful_shutdown();
                         look.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
                     }
                     Err(reason) => return Err(reason),
                 },
-                () = unconstrained(closing.as_mut()), if !told => {
-                    told = true;
+                () = unconstrained(closing.as_mut()), if !ending => {
+                    ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
             }
@@ -257,7 +238,7 @@ impl<H: Handler> Shared<H> {
         tokio::time::sleep(LINGER).await;
     }
 
-    /// The longest that a connection can take to end once it was told to.
+    /// The longest that a connection can take to end once it is asked to.
     fn longest(&self) -> Duration {
         LINGER + self.limits.handshake + self.limits.head + self.limits.handler + self.limits.write
     }
@@ -279,16 +260,12 @@ impl Drop for Open<'_> {
     }
 }
 
-fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // `Activity` owns this wait.
-    builder.header_read_timeout(None).timer(TokioTimer::new()).max_buf_size(BUFFER);
+fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // `Deadlines` owns the wait for a head.
+    builder.http1().header_read_timeout(None).timer(TokioTimer::new()).max_buf_size(BUFFER);
     builder
-}
-
-fn http2_builder() -> http2::Builder<AtOnce> {
-    let mut builder = http2::Builder::new(AtOnce);
-    builder
+        .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)

@@ -8,13 +8,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tower::ServiceExt;
 
-use super::{Limits, Phase, accept, activity};
+use super::{Limits, Phase, accept};
 use crate::telemetry::metrics::Metrics;
 
 /// Probes and a Prometheus or two; more would be somebody else.
@@ -27,7 +23,7 @@ struct Admin {
 }
 
 /// The routes of the admin port.
-fn router(metrics: Arc<Metrics>, phase: Phase) -> Router {
+pub fn router(metrics: Arc<Metrics>, phase: Phase) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -55,18 +51,6 @@ async fn scrape(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
-#[derive(Clone)]
-struct Routes(Router);
-
-impl accept::Handler for Routes {
-    async fn call(self, request: Request<Incoming>, busy: activity::Busy) -> accept::Answered {
-        let (head, body) = self.0.oneshot(request).await?.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        drop(busy);
-        Ok(Response::from_parts(head, Full::new(body)))
-    }
-}
-
 pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, phase: Phase) {
     let limits = Limits {
         connections: CONNECTIONS,
@@ -75,12 +59,12 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, phase: P
         idle: Duration::from_secs(120),
         ..Limits::default()
     };
-    let handler = Routes(router(metrics, phase));
+    let router = router(metrics, phase);
     // Its own phase never ends: probes are answered until the process is gone.
-    accept::Endpoint {
+    accept::Listener {
         listener,
         transport: accept::Transport::Plain,
-        handler,
+        router,
         limits,
         metrics: None,
         phase: Phase::new(),

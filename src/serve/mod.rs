@@ -1,7 +1,7 @@
 //! The HTTPS server around the engine.
 //!
 //! ```text
-//! accept (cap, TLS, deadlines) → admission (head, body, engine, log, metrics) → answer
+//! accept (cap on connections, TLS, deadlines of a connection) → router (layers, /mutate, /validate) → answer
 //! admin: /livez /readyz /metrics      reload: certificate, policy and client CA by content
 //! ```
 //!
@@ -10,24 +10,21 @@
 //! thread of its own, so that a flood of reviews never makes a probe wait.
 
 mod accept;
-mod activity;
-mod admin;
+pub mod admin;
 pub mod admission;
-mod at_once;
 pub mod body;
+mod deadlines;
+pub mod flags;
 pub mod limits;
 pub mod phase;
+mod refusal;
 pub mod reload;
 pub mod run;
-pub mod units;
-mod wide_reads;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::Request;
-use hyper::body::Incoming;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
@@ -114,28 +111,17 @@ pub struct Server {
     pub listener: TcpListener,
 }
 
-#[derive(Clone)]
-struct Reviews(Arc<Admission>);
-
-impl accept::Handler for Reviews {
-    async fn call(self, request: Request<Incoming>, busy: activity::Busy) -> accept::Answered {
-        let answer = self.0.respond(request).await;
-        drop(busy);
-        answer
-    }
-}
-
 impl Server {
     /// Answers reviews until the phase is closing and everything under way is done.
     pub async fn serve(self) {
         let Server { admission, tls, listener } = self;
-        accept::Endpoint {
+        accept::Listener {
             listener,
             transport: accept::Transport::Tls(tls),
             limits: admission.limits.clone(),
             metrics: Some(Arc::clone(&admission.metrics)),
             phase: admission.phase.clone(),
-            handler: Reviews(admission),
+            router: admission::router(admission),
         }
         .serve()
         .await;

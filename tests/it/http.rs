@@ -1,13 +1,12 @@
 //! What the server says to a request, without a socket.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::serving::{Parts, REVIEW, metric, parts, short};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use prefect_guard::answer::{Answer, Record, Verdict};
@@ -15,6 +14,7 @@ use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
 use prefect_guard::serve::{Engine, Limits, Stage};
 use serde_json::Value;
+use tower::ServiceExt;
 
 fn request(method: &str, target: &str, media: Option<&str>, body: &[u8]) -> Request<Full<Bytes>> {
     let mut request = Request::builder().method(method).uri(target);
@@ -31,9 +31,9 @@ fn post(target: &str, body: &[u8]) -> Request<Full<Bytes>> {
 async fn ask<B>(parts: &Parts, request: Request<B>) -> (StatusCode, http::HeaderMap, Value)
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Send,
+    B::Error: Into<axum::BoxError>,
 {
-    let answer: Response<Full<Bytes>> = Arc::clone(&parts.admission).respond(request).await.unwrap();
+    let answer = parts.router.clone().oneshot(request).await.unwrap();
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status, head.headers, serde_json::from_slice(&body).expect("every answer is JSON"))
@@ -70,10 +70,11 @@ impl Body for Pieces {
 
 fn pieces(declared: Option<u64>, pieces: &[(u64, &'static [u8])]) -> Request<Pieces> {
     let pieces = pieces.iter().map(|(wait, piece)| (Duration::from_millis(*wait), *piece)).collect();
-    Request::post("/mutate")
-        .header("content-type", "application/json")
-        .body(Pieces { pieces, declared, sleep: None })
-        .unwrap()
+    let mut request = Request::post("/mutate").header("content-type", "application/json");
+    if let Some(length) = declared {
+        request = request.header("content-length", length);
+    }
+    request.body(Pieces { pieces, declared, sleep: None }).unwrap()
 }
 
 #[tokio::test]

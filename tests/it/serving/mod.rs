@@ -90,6 +90,7 @@ impl Lines {
 /// The parts of a server that requests share, for tests without a socket.
 pub struct Parts {
     pub admission: Arc<Admission>,
+    pub router: axum::Router,
     pub metrics: Arc<Metrics>,
     pub phase: Phase,
     pub log: Log,
@@ -102,7 +103,8 @@ pub fn parts(engine: Engine, limits: Limits) -> Parts {
     let (metrics, phase) = (Metrics::new(&log), Phase::new());
     let admission =
         admission(engine, Policy::default(), limits, Arc::clone(&metrics), log.clone(), phase.clone());
-    Parts { admission, metrics, phase, log, lines }
+    let router = prefect_guard::serve::admission::router(Arc::clone(&admission));
+    Parts { admission, router, metrics, phase, log, lines }
 }
 
 /// A server in this process, over real sockets.

@@ -19,7 +19,7 @@ pub(super) const IDLE: &str = "idle";
 
 /// The state of one connection. Its times are milliseconds since it began, plus one: zero means never.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(super) struct Deadlines {
     began: Instant,
     requests: AtomicU32,
     /// Bytes of a next request have arrived, or the first is still awaited.
@@ -30,9 +30,9 @@ pub(super) struct Activity {
     bytes_mean_head: bool,
 }
 
-impl Activity {
-    pub(super) fn new(bytes_mean_head: bool) -> Arc<Activity> {
-        Arc::new(Activity {
+impl Deadlines {
+    pub(super) fn new(bytes_mean_head: bool) -> Arc<Deadlines> {
+        Arc::new(Deadlines {
             began: Instant::now(),
             requests: AtomicU32::new(0),
             head: AtomicBool::new(true),
@@ -97,7 +97,7 @@ impl Activity {
 }
 
 /// A request in progress.
-pub(super) struct Busy(Arc<Activity>);
+pub(super) struct Busy(Arc<Deadlines>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -110,12 +110,12 @@ impl Drop for Busy {
 /// A stream that notes what passes.
 pub(super) struct Watched<T> {
     inner: T,
-    activity: Arc<Activity>,
+    deadlines: Arc<Deadlines>,
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(inner: T, activity: Arc<Activity>) -> Self {
-        Watched { inner, activity }
+    pub(super) fn new(inner: T, deadlines: Arc<Deadlines>) -> Self {
+        Watched { inner, deadlines }
     }
 }
 
@@ -128,7 +128,7 @@ impl<T: Read + Unpin> Read for Watched<T> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
         if read.is_ready() {
-            this.activity.read();
+            this.deadlines.read();
         }
         read
     }
@@ -138,21 +138,21 @@ impl<T: Write + Unpin> Write for Watched<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let wrote = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.activity.wrote(wrote.is_pending());
+        this.deadlines.wrote(wrote.is_pending());
         wrote
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
-        this.activity.wrote(flushed.is_pending());
+        this.deadlines.wrote(flushed.is_pending());
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let closed = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.activity.wrote(closed.is_pending());
+        this.deadlines.wrote(closed.is_pending());
         closed
     }
 
@@ -167,7 +167,7 @@ impl<T: Write + Unpin> Write for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let wrote = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.activity.wrote(wrote.is_pending());
+        this.deadlines.wrote(wrote.is_pending());
         wrote
     }
 }
