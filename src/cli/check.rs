@@ -11,12 +11,12 @@ use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
 use super::{Outcome, misplaced, note};
+use crate::kubernetes::kind::GroupVersionKind;
 use crate::kubernetes::object::classify;
 use crate::manifest::files::{self, Input};
 use crate::manifest::mask::Masked;
 use crate::manifest::{self, Document, Node, Object};
 use crate::policy::Policy;
-use crate::review::request::GroupVersionKind;
 use crate::text::printable;
 
 /// Judges manifests as the webhook would, without a cluster.

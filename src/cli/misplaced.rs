@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use crate::kubernetes::kind::GroupVersionKind;
 use crate::kubernetes::object::classify;
 use crate::policy::Policy;
 use crate::policy::annotations::PREFIX;
-use crate::review::request::GroupVersionKind;
 use crate::rule::{Finding, Level, Rule};
 use crate::rules::{self, Manifest};
 

@@ -1,6 +1,7 @@
-//! Steps through compact JSON and checks it against the grammar of RFC 8259, to its last byte. Views can be read on the
-//! same way. What a walk has given counts only once [`Walk::is_done`] was asked: strings are known by their ends alone
-//! until then.
+//! Steps through compact JSON and checks it against the grammar of RFC 8259, to its last byte.
+//!
+//! Views can be read on the same way. Results are provisional until [`Walk::is_done`] returns true: strings are known by
+//! their ends alone until then.
 //!
 //! Compact: no white space between values, as the API server writes it. Anything else is refused, as is what is nested
 //! very deeply; both are left to serde_json, which also tells what is wrong. A test holds the two to each other.

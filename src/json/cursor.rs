@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::marks::Marks;
-use super::reader::Source;
+use super::reader::{Readable, Source};
 
 /// The text of one member of an object. Of a key that stands twice the last one counts, as for Go's decoder.
 pub(crate) fn member<'a>(json: &'a str, wanted: &str) -> Option<&'a str> {
@@ -54,6 +54,14 @@ pub(super) fn meant(inner: &str, escapes: bool) -> Option<Cow<'_, str>> {
         serde_json::from_str(&format!("\"{inner}\"")).ok()
     }
     if escapes { unescaped(inner).map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// Reads one value of text that is known to be well-formed; `None` where it is not what `T` takes, or where it takes
+/// more than this reader to tell.
+pub(crate) fn read<'a, T: Readable<'a>>(json: &'a str) -> Option<T> {
+    let (mut value, mut cursor) = (T::default(), Cursor::new(json));
+    value.read(&mut cursor)?;
+    cursor.is_at_end().then_some(value)
 }
 
 /// A place in JSON text.

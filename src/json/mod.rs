@@ -12,9 +12,12 @@ mod kept;
 mod marks;
 mod reader;
 mod unparsed;
+pub(crate) mod unreadable;
 
+pub(crate) use cursor::read;
 pub use kept::{Kept, List};
 #[cfg(test)]
 pub(crate) use reader::members_for_serde;
-pub(crate) use reader::{Readable, Source, read, read_unless_null, readable};
+pub(crate) use reader::{Readable, Source, read_unless_null, readable};
 pub use unparsed::Unparsed;
+pub use unreadable::{Unreadable, parse};

@@ -9,9 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::cursor::Cursor;
-
-/// Text that is stepped through value by value: a [`Cursor`] trusts it, a [`super::check::Walk`] checks it on the way.
+/// Text that is stepped through value by value: a [`super::cursor::Cursor`] trusts it, a [`super::check::Walk`] checks it on the way.
 ///
 /// Where a method gives `None` the place it has come to is of no use any more.
 pub(crate) trait Source<'a> {
@@ -49,14 +47,6 @@ pub(crate) trait Source<'a> {
 pub(crate) trait Readable<'a>: Default {
     /// Reads the value that comes next, over a default. `None` where it does not fit; then what was read is of no use.
     fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()>;
-}
-
-/// Reads one value of text that is known to be well-formed; `None` where it is not what `T` takes, or where it takes
-/// more than this reader to tell.
-pub(crate) fn read<'a, T: Readable<'a>>(json: &'a str) -> Option<T> {
-    let (mut value, mut cursor) = (T::default(), Cursor::new(json));
-    value.read(&mut cursor)?;
-    cursor.is_at_end().then_some(value)
 }
 
 /// Reads one value; `null` leaves the default, as it does for Go's decoder.
@@ -202,8 +192,9 @@ mod tests {
     use serde::Deserialize;
     use serde_json::Value;
 
-    use super::{Readable, read};
+    use super::Readable;
     use crate::json::check::Walk;
+    use crate::json::read;
     use crate::json::{Kept, Unparsed};
     use crate::kubernetes::pod::{Annotations, Text, Volume, null_is_default};
 

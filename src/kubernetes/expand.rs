@@ -1,5 +1,6 @@
-//! References in commands and in the values of variables: `$(NAME)`, as the kubelet reads them (`Expand` in
-//! `third_party/forked/golang/expansion`).
+//! `$(NAME)` in commands and in the values of variables, as the kubelet reads it.
+//!
+//! (`Expand` in `third_party/forked/golang/expansion`).
 
 /// A part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

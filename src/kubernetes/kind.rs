@@ -1,7 +1,28 @@
-//! Kinds that the policy names beside Kubernetes' own: where their pod template is.
+//! Kinds of objects, and those that the policy names beside Kubernetes' own.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::pod::{Text, null_is_default};
+use crate::json::readable;
+
+/// A group, version and kind.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// `apps`; empty for the core group.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub group: Text<'a>,
+    /// `v1`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub version: Text<'a>,
+    /// `Deployment`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub kind: Text<'a>,
+}
+
+readable! {
+    GroupVersionKind<'a> { "group": group, "version": version, "kind": kind }
+}
 
 /// A further kind of workload.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

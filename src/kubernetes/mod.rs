@@ -7,6 +7,7 @@ pub mod object;
 pub(crate) mod outline;
 pub mod pod;
 pub mod quantity;
+pub mod raw;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -8,11 +8,12 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::{Class, PodTemplate, Rollout, Template, Workload};
+use crate::json::unreadable::{Unreadable, read};
 use crate::json::{self, Kept, Readable, Unparsed, cursor, readable};
-use crate::kubernetes::kind::KindSetting;
+use crate::kubernetes::kind::{GroupVersionKind, KindSetting};
 use crate::kubernetes::outline::Outline;
 use crate::kubernetes::pod::{Text, null_is_default};
-use crate::review::request::{GroupVersionKind, Raw, Unreadable, read};
+use crate::kubernetes::raw::Raw;
 
 /// What we do with a kind, and where its template is.
 #[derive(Debug, Clone, PartialEq, Eq)]

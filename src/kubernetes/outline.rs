@@ -3,9 +3,8 @@
 //! A review's object is stepped through once already, to tell where it ends and that it is JSON. What is wanted here
 //! is noted on that way (`admission::compact`); of any other text it is found afterwards.
 
-use crate::json::Source;
 use crate::json::cursor::Cursor;
-use crate::review::request::Unreadable;
+use crate::json::{Source, Unreadable};
 
 /// Texts of the members of an object that are read beside its template; `None` where the key is absent. Of a key that
 /// stands twice the last one counts.

@@ -4,8 +4,9 @@
 //! but only to find where values end, except in the pod template of what is created: that is read on the same way.
 //! Whatever is written differently is left to serde, which also tells what is wrong.
 
-use super::request::{Raw, Request, has_too_many_objects};
+use super::request::{Raw, Request};
 use crate::json::check::Walk;
+use crate::json::unreadable::has_too_many_objects;
 use crate::json::{self, Kept, Readable, Source};
 use crate::kubernetes::PodTemplate;
 use crate::kubernetes::object::{SPEC_TEMPLATE, classify};
