@@ -230,7 +230,7 @@ impl Keeper {
         let now = Instant::now();
         let webhooks = configurations.iter().flat_map(|(_, configuration)| &configuration.webhooks);
         let seen: Vec<String> =
-            webhooks.flat_map(|webhook| managed::strangers(&webhook.bundle(), material)).collect();
+            webhooks.flat_map(|webhook| managed::unknown_cas(&webhook.bundle(), material)).collect();
         self.strangers.retain(|stranger, _| seen.contains(stranger));
         for stranger in seen {
             self.strangers.entry(stranger).or_insert(now);

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::deadlines::{Deadlines, IDLE, Watched};
+use super::listen::BACKLOG;
 use super::{Limits, Phase, Stage};
 use crate::telemetry::metrics::Metrics;
 
@@ -95,7 +96,7 @@ impl Listener {
         }
         // Connections that the kernel has already taken were made before the end: they are served too. Not more than
         // there can be, or a flood would keep us here.
-        for _ in 0..super::BACKLOG {
+        for _ in 0..BACKLOG {
             let Some(accepted) = accept_now(&listener).await else { break };
             shared.accept(accepted, &slots).await;
         }

@@ -51,6 +51,7 @@ async fn scrape(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
+/// Answers probes and scrapes until the process ends: during the drain they are wanted most.
 pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, phase: Phase) {
     let limits = Limits {
         connections: CONNECTIONS,

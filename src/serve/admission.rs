@@ -55,17 +55,18 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub(super) fn new(
+    /// Joins the parts.
+    pub fn new(
         engine: Engine,
         policy: Policy,
         limits: Limits,
         metrics: Arc<Metrics>,
         log: Log,
         phase: Phase,
-    ) -> Admission {
+    ) -> Arc<Admission> {
         let memory = Memory::new(limits.memory);
         let policy = arc_swap::ArcSwap::from_pointee(policy);
-        Admission { engine, policy, limits, metrics, log, phase, memory, noise: Noise::default() }
+        Arc::new(Admission { engine, policy, limits, metrics, log, phase, memory, noise: Noise::default() })
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a connection is doing, so that one timer per connection can tell when it has taken too long.
+//! The deadlines of one connection: for a head, between requests, and for an answer that nobody reads.
 //!
-//! hyper's own header timeout makes a timer and an allocation for every request and cannot tell a slow head from an
-//! idle connection. Here the bytes that pass note the time, and a timer looks at the note now and then.
+//! hyper's own header timeout cannot tell a slow head from an idle connection, and nothing in it ends a connection whose
+//! client does not read. Here the bytes that pass note the time, and one timer looks at the note now and then.
 
 use std::io;
 use std::pin::Pin;

@@ -53,7 +53,7 @@ pub struct Clients {
     pub names: Vec<String>,
 }
 
-/// Everything `serve` was told.
+/// The settings of `serve`.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What answers reviews.
@@ -108,7 +108,7 @@ pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
         .spawn(move || {
             let reloading = reload::watch(watched, interval, Arc::clone(&metrics));
             admin.block_on(async {
-                tokio::join!(super::serve_admin(admin_listener, metrics, probed), reloading, keeping);
+                tokio::join!(super::admin::serve(admin_listener, metrics, probed), reloading, keeping);
             });
         })
         .context("cannot start the admin thread")?;
@@ -190,7 +190,7 @@ impl Loaded {
             None => (Vec::new(), crate::policy::Policy::default()),
         };
         let (engine, log) = (plan.engine, plan.log.clone());
-        let admission = super::admission(engine, policy, limits, Arc::clone(&metrics), log, phase.clone());
+        let admission = Admission::new(engine, policy, limits, Arc::clone(&metrics), log, phase.clone());
         if let Some(path) = &plan.policy {
             let admission = Arc::clone(&admission);
             watched.push(Watched::new("policy", vec![path.clone()], vec![text], move |contents| {
@@ -324,7 +324,7 @@ impl Signals {
 /// Serves until the first signal, goes on through the drain, finishes what is under way. The second signal ends it.
 async fn conduct(server: Server, phase: Phase, drain: Duration, mut signals: Signals) -> ExitCode {
     let serving = server.serve();
-    let told = async {
+    let signalled = async {
         let name = signals.next().await;
         phase.enter(Stage::Draining);
         tracing::info!(signal = name, drain = ?drain, "draining: not ready any more, still answering");
@@ -342,7 +342,7 @@ async fn conduct(server: Server, phase: Phase, drain: Duration, mut signals: Sig
             tracing::info!("finished");
             ExitCode::SUCCESS
         }
-        name = told => {
+        name = signalled => {
             tracing::warn!(signal = name, "second signal: ending at once");
             ExitCode::FAILURE
         }

@@ -223,7 +223,7 @@ impl Leaf {
     }
 }
 
-/// Our names and those that the leaf has already: replicas that were told different ones do not fight.
+/// Our names and those that the leaf has already: replicas that are given different ones do not fight.
 fn wanted_names(names: &[String], material: &Material) -> Vec<String> {
     let mut all = names.to_vec();
     let leaf = certificates(material.certificate.as_bytes()).into_iter().next();
@@ -264,17 +264,17 @@ pub fn holds_signer(bundle: &[u8], material: &Material) -> bool {
 
 /// CAs in a `caBundle` that the Secret does not know, in PEM: of a Secret that was thrown away, of another way to keep
 /// certificates, or of a replica that has just written a newer Secret than we have read.
-pub fn strangers(bundle: &[u8], material: &Material) -> Vec<String> {
+pub fn unknown_cas(bundle: &[u8], material: &Material) -> Vec<String> {
     let ours = certificates(material.authorities.as_bytes());
     certificates(bundle).iter().filter(|der| !ours.contains(der)).map(pem).collect()
 }
 
 /// What a `caBundle` should be, if not what it is: all of ours, everything of others that has neither expired nor been
-/// `banished`, and nothing that is no certificate (the API server refuses the whole configuration for it).
-pub fn bundle(existing: &[u8], material: &Material, now: i64, banished: &[String]) -> Option<String> {
+/// `revoked`, and nothing that is no certificate (the API server refuses the whole configuration for it).
+pub fn bundle(existing: &[u8], material: &Material, now: i64, revoked: &[String]) -> Option<String> {
     let mut wanted = unexpired(material.authorities.as_bytes(), now);
     for other in unexpired(existing, now) {
-        if !wanted.contains(&other) && !banished.contains(&other) {
+        if !wanted.contains(&other) && !revoked.contains(&other) {
             wanted.push(other);
         }
     }

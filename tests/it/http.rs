@@ -319,3 +319,40 @@ async fn labels_have_a_known_set_of_values() {
     };
     assert_eq!((metric(&text, &line("other")), metric(&text, &line("Deployment"))), (100.0, 1.0));
 }
+
+#[tokio::test]
+async fn the_cap_counts_both_endpoints_and_sheds_before_a_body_is_read() {
+    let parts = parts(crate::serving::constant(), Limits { requests: 1, ..Limits::default() });
+    let begun = Instant::now();
+    let slow = ask(&parts, pieces(Some(2), &[(0, b"{"), (500, b"}")]));
+    let shed = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut never = pieces(Some(2), &[(60_000, b"{}")]);
+        *never.uri_mut() = "/validate".parse().unwrap();
+        (ask(&parts, never).await.0, begun.elapsed())
+    };
+    let (slow, (status, elapsed)) = tokio::join!(slow, shed);
+    assert_eq!((slow.0, status), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
+    assert!(elapsed < Duration::from_millis(400), "{elapsed:?}");
+    assert_eq!(metric(&parts.metrics.render(), "prefect_guard_requests_refused_total{reason=\"busy\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn the_admin_port_says_where_the_server_is_in_its_life() {
+    let parts = parts(Engine::real(), Limits::default());
+    let router = prefect_guard::serve::admin::router(parts.metrics.clone(), parts.phase.clone());
+    let get = async |path: &str| {
+        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let (head, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+        (head.status.as_u16(), String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
+    };
+    assert_eq!(get("/livez").await.0, 200);
+    assert_eq!(get("/readyz").await, (503, "starting\n".to_owned()));
+    parts.phase.enter(Stage::Serving);
+    assert_eq!(get("/readyz").await, (200, "ok\n".to_owned()));
+    parts.phase.enter(Stage::Draining);
+    assert_eq!(get("/readyz").await, (503, "draining\n".to_owned()));
+    assert_eq!(get("/livez").await.0, 200);
+    assert!(get("/metrics").await.1.ends_with("# EOF\n"));
+    assert_eq!(get("/mutate").await.0, 404);
+}

@@ -21,7 +21,7 @@ use self::scenarios::{Expected, Scenario};
 use self::show::Detail;
 use super::Outcome;
 use crate::policy::Policy;
-use crate::serve::{self, Engine, Limits, Phase, Server, Stage};
+use crate::serve::{self, Admission, Engine, Limits, Phase, Server, Stage};
 use crate::telemetry::log::{Format, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::identity::Identity;
@@ -91,7 +91,7 @@ async fn start(pair: &ephemeral::Pair) -> anyhow::Result<(SocketAddr, Phase)> {
     let phase = Phase::new();
     let metrics = Metrics::new(&log);
     let admission =
-        serve::admission(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
+        Admission::new(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
     phase.enter(Stage::Serving);
     tokio::spawn(Server { admission, tls, listener }.serve());
     Ok((address, phase))

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use prefect_guard::answer::{Answer, Record};
 use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
-use prefect_guard::serve::{Admission, Engine, Limits, Phase, Server, Stage, admission, listen};
+use prefect_guard::serve::{Admission, Engine, Limits, Phase, Server, Stage, listen};
 use prefect_guard::telemetry::log::{Format, Log};
 use prefect_guard::telemetry::metrics::Metrics;
 use prefect_guard::tls::identity::Identity;
@@ -102,7 +102,7 @@ pub fn parts(engine: Engine, limits: Limits) -> Parts {
     let log = Log::new(Format::Json, tracing::Level::INFO, lines.clone()).unwrap();
     let (metrics, phase) = (Metrics::new(&log), Phase::new());
     let admission =
-        admission(engine, Policy::default(), limits, Arc::clone(&metrics), log.clone(), phase.clone());
+        Admission::new(engine, Policy::default(), limits, Arc::clone(&metrics), log.clone(), phase.clone());
     let router = prefect_guard::serve::admission::router(Arc::clone(&admission));
     Parts { admission, router, metrics, phase, log, lines }
 }
