@@ -1,10 +1,11 @@
 //! Reference pages that are made from the code: the policy file and the command line.
 
 use clap::Command;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::policy::annotations::{KEYS, PREFIX};
 use crate::policy::schema;
+use crate::prefect::settings::{SETTINGS, Setting};
 use crate::rules::CATALOGUE;
 
 /// The policy reference, as `docs/policy.md` holds it.
@@ -29,6 +30,43 @@ pub fn policy() -> String {
         text.push_str(&format!("| `{PREFIX}{key}` | {} |\n", values.replace('|', "\\|")));
     }
     text
+}
+
+/// The settings of Prefect that are read, as `docs/settings.md` holds them.
+pub fn settings() -> String {
+    let mut text = String::from(
+        "# Settings of Prefect that are read\n\nGenerated from the table in `src/prefect/settings.rs`; do not edit. \
+         `UPDATE_DOCS=1 cargo test --test it structure::` writes it anew. An older release ignores a setting without a \
+         word (PSG115); names are read in any case, and of two names the upper one wins.\n\n\
+         | name | read from | value | |\n|---|---|---|---|\n",
+    );
+    for setting in &SETTINGS {
+        for (index, name) in setting.names.iter().enumerate() {
+            let until = setting.replaced.map(|(until, by)| format!(", before {until}; then `{}`", by.name()));
+            let about = if index == 0 { setting.about } else { "The same." };
+            let (since, kind) = (name.since, setting.kind.wanted());
+            text.push_str(&format!(
+                "| `{}` | {since}{} | {kind} | {about} |\n",
+                name.text,
+                until.unwrap_or_default()
+            ));
+        }
+    }
+    text
+}
+
+/// The same for the live tests: `tests/live/settings.json`.
+pub fn settings_json() -> String {
+    let one = |setting: &Setting| {
+        let names =
+            setting.names.iter().map(|name| json!({"name": name.text, "since": name.since.to_string()}));
+        json!({
+            "names": names.collect::<Vec<_>>(),
+            "kind": setting.kind.name(),
+            "until": setting.replaced.map(|(until, _)| until.to_string()),
+        })
+    };
+    format!("{:#}\n", Value::Array(SETTINGS.iter().map(one).collect()))
 }
 
 /// One row for each key, with the keys below it.

@@ -119,25 +119,16 @@ fn script_sets_database(lead: &Server<'_>) -> bool {
 
 /// Whether a variable has a say in which database is reached, or in whether it lets one in.
 fn picks_database(name: &str) -> bool {
-    const CONNECT_ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_";
     let picks = |field: Field| {
         field.is_component()
+            || field.is_group()
+            || field.is_tls()
             || matches!(
                 field,
-                Field::Url
-                    | Field::OrionUrl
-                    | Field::ServerJson
-                    | Field::DatabaseJson
-                    | Field::SqlalchemyJson
-                    | Field::ConnectArgsJson
-                    | Field::TlsJson
-                    | Field::SearchPath
-                    | Field::Profile
-                    | Field::ProfilesPath
+                Field::Url | Field::OrionUrl | Field::SearchPath | Field::Profile | Field::ProfilesPath
             )
     };
     Field::named(name).is_some_and(|(field, _)| picks(field))
-        || name.get(..CONNECT_ARGS.len()).is_some_and(|head| head.eq_ignore_ascii_case(CONNECT_ARGS))
         // What asyncpg reads by itself.
         || matches!(
             name,

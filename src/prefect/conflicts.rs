@@ -1,11 +1,10 @@
-//! Settings that are good on their own and do not agree, and numbers that only PostgreSQL's driver refuses.
+//! Settings that are good on their own and do not agree, and names that nothing reads.
 
-use super::asyncpg::is_ssl_mode;
-use super::database::{Conflict, Fault, Invalid, Target};
+use super::problem::{Conflict, Fault};
 use super::reader::Reader;
-use super::settings::Field;
-use super::url::{Port, Url, python_int};
-use super::values::{float, integer};
+use super::settings::{API_DATABASE, Field, Rank, SERVER_DATABASE};
+use super::url::{Port, Url};
+use super::values::integer;
 use super::{near, template};
 use crate::environment::HIDDEN;
 
@@ -39,6 +38,11 @@ impl Reader<'_> {
         }
     }
 
+    /// The alias of a URL beside its current name.
+    fn alias_of_url(&self) -> Option<usize> {
+        self.settings.by_name(Field::Url, Rank::First)?;
+        self.settings.by_name(Field::Url, Rank::Second)
+    }
     fn alias_conflict(&mut self, url: usize) {
         let Some(alias) = self.alias_of_url() else { return };
         let (first, second) = (self.environment().value(url), self.environment().value(alias));
@@ -59,41 +63,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Variables of libpq's that asyncpg reads where the URL at `text` leaves something out (`connect_utils.py`). It
-    /// refuses a bad one before it connects.
-    pub(super) fn libpq(&mut self, text: &str) {
-        let Some(url) = Url::parse(text, self.reading.grammar) else { return };
-        let has = |option: &str| url.option(option).next().is_some();
-        let no_port = url.port.is_none() && !has("port") && !has("host");
-        let no_ssl = !has("ssl") && !self.overrides().tls;
-        let is_port =
-            |text: &str| text.is_empty() || python_int(text).is_some_and(|port| (0..=65535).contains(&port));
-        if no_port {
-            self.judge_libpq("PGPORT", Invalid::LibpqPort, is_port);
-        }
-        if no_ssl {
-            // Unlike the port, an empty mode counts.
-            self.judge_libpq("PGSSLMODE", Invalid::LibpqSslMode, is_ssl_mode);
-        }
-    }
-
-    fn judge_libpq(&mut self, name: &str, invalid: Invalid, accepts: impl Fn(&str) -> bool) {
-        let Some(variable) = self.environment().get(name) else { return };
-        let value = self.environment().value(variable.index);
-        if !value.is_partly_hidden() && !self.is_opaque(&value.text) && !accepts(&value.text) {
-            self.report(variable.index, Fault::Invalid(invalid));
-        }
-    }
-
     /// Names close to those of settings, which do nothing. Nobody writes more than a few.
     pub(super) fn misspelt(&mut self) {
         const LOOKED_AT: usize = 64;
-        const PREFIXES: [&[u8]; 2] = [b"prefect_server_database_", b"prefect_api_database_"];
         let environment = self.environment();
         let ours = |name: &str| {
-            PREFIXES.iter().any(|prefix| {
-                name.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            })
+            [SERVER_DATABASE, API_DATABASE]
+                .iter()
+                .any(|prefix| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)))
         };
         let unread = environment
             .variables()
@@ -115,49 +92,10 @@ impl Reader<'_> {
         }
     }
 
-    /// What can only be said once it is known where Prefect goes.
-    pub(super) fn after(&mut self, target: &Target) {
-        if matches!(target, Target::Postgres(_)) {
-            self.number_for_asyncpg(Field::Timeout, Invalid::NotPositive, &|text| {
-                float(text).is_some_and(|number| number <= 0.0)
-            });
-            // A timeout of `nan` is over at once.
-            self.number_for_asyncpg(Field::ConnectionTimeout, Invalid::NotPositive, &|text| {
-                float(text).is_some_and(|number| number <= 0.0 || number.is_nan())
-            });
-            self.number_for_asyncpg(Field::StatementCacheSize, Invalid::Negative, &|text| {
-                integer(text).is_some_and(|number| number < 0)
-            });
-            self.pool();
-        }
+    /// The same setting in two variables.
+    pub(super) fn duplicates(&mut self) {
         for (loser, winner) in std::mem::take(&mut self.settings.duplicates) {
             self.duplicate(loser, winner);
-        }
-    }
-
-    /// A pool that may never open a connection (`QueuePool._inc_overflow`): no overflow is `-1`, no limit is a
-    /// size of 0.
-    fn pool(&mut self) {
-        let read = |field: Field, default: i64| match self.value(field) {
-            Some(value) => integer(&value.text),
-            None => Some(default),
-        };
-        let (Some(size), Some(overflow)) = (read(Field::PoolSize, 5), read(Field::MaxOverflow, 10)) else {
-            return;
-        };
-        let opens = overflow == -1 || size == 0 || size.saturating_add(overflow) > 0;
-        if let Some(index) = self.settings.get(Field::MaxOverflow).or(self.settings.get(Field::PoolSize))
-            && !opens
-        {
-            self.report(index, Fault::Invalid(Invalid::NoConnections));
-        }
-    }
-
-    fn number_for_asyncpg(&mut self, field: Field, invalid: Invalid, refused: &dyn Fn(&str) -> bool) {
-        let Some(index) = self.settings.get(field) else { return };
-        let value = self.environment().value(index);
-        if !value.is_partly_hidden() && refused(&value.text) {
-            self.report(index, Fault::Invalid(invalid));
         }
     }
 

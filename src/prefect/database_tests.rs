@@ -4,6 +4,8 @@ use super::*;
 use crate::kubernetes::object::{classify, locate};
 use crate::policy::Settings as Policy;
 use crate::policy::annotations::Own;
+use crate::prefect::judge::UrlFault;
+use crate::prefect::values::Kind;
 use crate::rule::Level;
 use crate::rules::Subject;
 

@@ -2,39 +2,31 @@
 
 use std::borrow::Cow;
 
-use super::database::Origin;
+use super::problem::Origin;
 use super::reader::Reader;
 use super::settings::Field;
 use super::sqlite::{Path, Place};
 use crate::environment::HIDDEN;
 use crate::text::basename;
 
-/// Names of which one in an `envFrom` would give Prefect a database.
-const DECIDING: [&str; 4] = [
-    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
-    "PREFECT_API_DATABASE_CONNECTION_URL",
-    "PREFECT_SERVER_DATABASE_DRIVER",
-    "PREFECT_API_DATABASE_DRIVER",
-];
-
 /// What may hold the database out of our sight.
 pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
     let in_json = reader.json_may_hold("connection_url") || reader.json_may_hold("driver");
-    of(reader, &DECIDING, in_json)
+    let names = [Field::Url, Field::Driver].map(|field| field.setting().names);
+    of(reader, names.into_iter().flatten().map(|name| name.text), in_json)
 }
 
-/// What may hold one part of the database out of our sight, such as `password`.
-pub(super) fn origin_of(reader: &Reader<'_>, part: &str) -> Option<Origin> {
-    let names = ["PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"]
-        .map(|prefix| format!("{prefix}{}", part.to_ascii_uppercase()));
-    of(reader, &names.each_ref().map(String::as_str), reader.json_may_hold(part))
+/// What may hold one part of the database out of our sight, such as the password.
+pub(super) fn origin_of(reader: &Reader<'_>, part: Field) -> Option<Origin> {
+    let names = part.setting().names.iter().map(|name| name.text);
+    of(reader, names, reader.json_may_hold(&part.key()))
 }
 
-fn of(reader: &Reader<'_>, names: &[&str], in_json: bool) -> Option<Origin> {
+fn of<'n>(reader: &Reader<'_>, mut names: impl Iterator<Item = &'n str>, in_json: bool) -> Option<Origin> {
     let environment = reader.environment();
     let invocation = reader.reading.invocation;
     let is_set = |field| reader.settings.get(field).is_some();
-    if names.iter().any(|name| environment.env_from_may_define_in_any_case(name)) {
+    if names.any(|name| environment.env_from_may_define_in_any_case(name)) {
         return Some(Origin::EnvFrom);
     }
     if in_json {

@@ -1,24 +1,13 @@
 //! Variables that were probably meant to be the connection URL.
 
-use super::settings::Field;
+use super::settings::{API_DATABASE, Field, SERVER_DATABASE, SETTINGS};
 use super::version::Version;
 use crate::environment::Environment;
 use crate::text::distance;
 
-/// The name that every Prefect 3 from 3.0.11 on reads first.
-pub const CURRENT: &str = "PREFECT_SERVER_DATABASE_CONNECTION_URL";
-/// The name that Prefect reads from 2.8.1 on.
-pub const ALIAS: &str = "PREFECT_API_DATABASE_CONNECTION_URL";
-
-/// The name that Prefect before 2.8.1 reads.
-pub const ORION: &str = "PREFECT_ORION_DATABASE_CONNECTION_URL";
-
 /// The name to recommend for a version.
 pub fn recommended(version: Option<Version>) -> &'static str {
-    if version.is_some_and(|version| version.is_before(2, 8, 1)) {
-        return ORION;
-    }
-    if version.is_some_and(|version| !version.is_at_least(3, 0, 11)) { ALIAS } else { CURRENT }
+    Field::Url.name_for(version)
 }
 
 /// The variable that looks most like the connection URL and is not read.
@@ -32,54 +21,24 @@ pub(super) fn miss(environment: &Environment<'_>, version: Option<Version>) -> O
         .map(|(_, index)| index)
 }
 
-/// Settings of the database that are read, by the rest of their names behind `PREFECT_SERVER_DATABASE_`.
-const SERVER: [&str; 28] = [
-    "CONNECTION_URL",
-    "DRIVER",
-    "HOST",
-    "PORT",
-    "USER",
-    "PASSWORD",
-    "NAME",
-    "ECHO",
-    "MIGRATE_ON_START",
-    "TIMEOUT",
-    "CONNECTION_TIMEOUT",
-    "MIGRATION_TIMEOUT",
-    "SQLALCHEMY",
-    "SQLALCHEMY_POOL_SIZE",
-    "SQLALCHEMY_POOL_RECYCLE",
-    "SQLALCHEMY_POOL_TIMEOUT",
-    "SQLALCHEMY_MAX_OVERFLOW",
-    "SQLALCHEMY_CONNECT_ARGS",
-    "SQLALCHEMY_CONNECT_ARGS_APPLICATION_NAME",
-    "SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH",
-    "SQLALCHEMY_CONNECT_ARGS_STATEMENT_CACHE_SIZE",
-    "SQLALCHEMY_CONNECT_ARGS_PREPARED_STATEMENT_CACHE_SIZE",
-    "SQLALCHEMY_CONNECT_ARGS_TLS",
-    "SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED",
-    "SQLALCHEMY_CONNECT_ARGS_TLS_CHECK_HOSTNAME",
-    "SQLALCHEMY_CONNECT_ARGS_TLS_CA_FILE",
-    "SQLALCHEMY_CONNECT_ARGS_TLS_CERT_FILE",
-    "SQLALCHEMY_CONNECT_ARGS_TLS_KEY_FILE",
-];
-
-/// Those behind `PREFECT_API_DATABASE_`: the first ones.
-const SHARED: usize = 11;
+/// The names of settings that begin with `prefix`, without it.
+fn names_behind(prefix: &'static str) -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().flat_map(|setting| setting.names).filter_map(move |name| name.text.strip_prefix(prefix))
+}
 
 /// The setting that a name was meant to be, which no Prefect reads as it is written. Short names have too many
 /// neighbours that are meant.
 pub(super) fn misspelt(name: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
-    let known = [("PREFECT_SERVER_DATABASE_", &SERVER[..]), ("PREFECT_API_DATABASE_", &SERVER[..SHARED])];
-    let (prefix, rest, known) =
-        known.into_iter().find_map(|(prefix, known)| Some((prefix, upper.strip_prefix(prefix)?, known)))?;
-    if rest.len() < 6 || known.contains(&rest) {
+    let (prefix, rest) = [SERVER_DATABASE, API_DATABASE]
+        .into_iter()
+        .find_map(|prefix| Some((prefix, upper.strip_prefix(prefix)?)))?;
+    if rest.len() < 6 || names_behind(prefix).any(|known| known == rest) {
         return None;
     }
     let rest = plain(rest);
     let off = |known: &str| distance(&rest, &plain(known));
-    let near = known.iter().filter(|known| known.len().abs_diff(rest.len()) <= 8 && off(known) <= 2);
+    let near = names_behind(prefix).filter(|known| known.len().abs_diff(rest.len()) <= 8 && off(known) <= 2);
     let near = near.min_by_key(|known| off(known))?;
     Some(format!("{prefix}{near}"))
 }
@@ -110,7 +69,7 @@ mod tests {
 
     #[test]
     fn knows_near_misses() {
-        let wanted = plain(CURRENT);
+        let wanted = plain(Field::Url.name());
         for name in [
             "PREFECT_DATABASE_CONNECTION_URL",
             "PREFECT_ORION_DATABASE_CONNECTION_URL",
@@ -143,7 +102,7 @@ mod tests {
         ] {
             assert!(misspelt(name).is_some_and(|found| found.ends_with(wanted)), "{name}");
         }
-        let known = SERVER.iter().map(|rest| format!("PREFECT_SERVER_DATABASE_{rest}"));
+        let known = names_behind(SERVER_DATABASE).map(|rest| format!("{SERVER_DATABASE}{rest}"));
         let others = [
             "PREFECT_SERVER_DATABASE_SECRET_NAME",
             "PREFECT_SERVER_DATABASE_PORT_5432_TCP",
@@ -153,9 +112,6 @@ mod tests {
         ];
         for name in known.chain(others.map(str::to_owned)) {
             assert_eq!(misspelt(&name), None, "{name}");
-        }
-        for (rest, is_shared) in SERVER.iter().zip((0..).map(|index| index < SHARED)) {
-            assert_eq!(Field::named(&format!("PREFECT_API_DATABASE_{rest}")).is_some(), is_shared, "{rest}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::settings::{Field, Settings};
+use super::given::Settings;
+use super::settings::Field;
 use crate::environment::Environment;
 use crate::shell::command::Invocation;
 

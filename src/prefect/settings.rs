@@ -1,249 +1,335 @@
-//! The names under which Prefect reads its database settings.
+//! The one table of Prefect's settings: their names, what they must hold, and which releases read them.
 //!
-//! `prefect/settings/models/server/database.py` of Prefect 3.8.8. Names are read in any case. Where a setting has
-//! two names the first one in the environment wins over the second, even when it is empty.
+//! From `prefect/settings/models/` of the wheels; the differential test compares it with the models of a real Prefect.
+//! Names are read in any case. Where a setting has two names the first one in the environment wins over the second,
+//! even when it is empty. What reads an environment, near-miss names, help texts and `docs/databases.md` are made from
+//! this table; `tests/live/settings.json` is the same for Python.
 
-use super::near;
+pub use super::field::{Field, Rank};
 use super::values::Kind;
 use super::version::{Release, Version};
-use crate::environment::{Environment, Source, Variable};
 
-/// A setting that has a say in which database Prefect uses, or whether it starts at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Field {
-    /// The connection URL.
-    Url,
-    /// Dialect and driver of a URL made of components.
-    Driver,
-    /// Component of the URL.
-    Host,
-    /// Component of the URL.
-    Port,
-    /// Component of the URL.
-    User,
-    /// Component of the URL, and what `${PREFECT_SERVER_DATABASE_PASSWORD}` stands for.
-    Password,
-    /// Component of the URL: the database, or the path of an SQLite file.
-    Name,
-    /// Logs every statement.
-    Echo,
-    /// Whether the server migrates when it starts.
-    MigrateOnStart,
-    /// Statement timeout in seconds.
-    Timeout,
-    /// Connection timeout in seconds.
-    ConnectionTimeout,
-    /// Statement timeout of migrations in seconds.
-    MigrationTimeout,
-    /// Connections kept.
-    PoolSize,
-    /// Seconds until a connection is replaced.
-    PoolRecycle,
-    /// Seconds to wait for a connection.
-    PoolTimeout,
-    /// Connections beyond the pool.
-    MaxOverflow,
-    /// The name PostgreSQL shows for the connection.
-    ApplicationName,
-    /// Schemas, in order.
-    SearchPath,
-    /// asyncpg's statement cache; 0 for PgBouncer in transaction mode.
-    StatementCacheSize,
-    /// SQLAlchemy's statement cache.
-    PreparedStatementCacheSize,
-    /// TLS by Prefect's own settings.
-    TlsEnabled,
-    /// Whether the certificate must name the host.
-    TlsCheckHostname,
-    /// Whole group as JSON.
-    ServerJson,
-    /// Whole group as JSON; beats the single settings.
-    DatabaseJson,
-    /// Whole group as JSON.
-    SqlalchemyJson,
-    /// Whole group as JSON.
-    ConnectArgsJson,
-    /// Whole group as JSON.
-    TlsJson,
-    /// The port the server listens on: no setting of the database, but a Service can stop Prefect with it.
-    ApiPort,
-    /// Where Prefect keeps its files, the default SQLite database among them.
-    Home,
-    /// Which profile is active.
-    Profile,
-    /// The file with the profiles.
-    ProfilesPath,
-    /// The URL of Prefect before 2.14.
-    OrionUrl,
+/// A name under which a setting is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// As it is written: in capitals.
+    pub text: &'static str,
+    /// The first release that reads it; 2.0.0 stands for all.
+    pub since: Release,
 }
 
-/// Whether a name may be that of a field, by two letters of what follows `prefect_`: most settings of a server have
-/// nothing to do with the database.
-fn may_be_known(suffix: &[u8]) -> bool {
-    let letter = |at: usize| suffix.get(at).map(u8::to_ascii_lowercase);
-    match letter(0) {
-        Some(b'a' | b'h' | b'o' | b'p') => true,
-        // `server`, `server_api_…`, `server_database…`, `sqlalchemy_…`
-        Some(b's') => matches!(letter(7), None | Some(b'a' | b'd' | b'e')),
-        _ => false,
-    }
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Which one.
+    pub field: Field,
+    /// Its names, the one that wins first.
+    pub names: &'static [Name],
+    /// What it must hold.
+    pub kind: Kind,
+    /// The first release that reads it no more, and the setting that stands in its place.
+    pub replaced: Option<(Release, Field)>,
+    /// What it is for, in one sentence.
+    pub about: &'static str,
 }
+
+const fn setting(field: Field, kind: Kind, names: &'static [Name], about: &'static str) -> Setting {
+    Setting { field, names, kind, replaced: None, about }
+}
+
+/// A name and the first release that reads it.
+const fn since(major: u32, minor: u32, patch: u32, text: &'static str) -> Name {
+    Name { text, since: Release(major, minor, patch) }
+}
+
+/// Every setting, in the order of [`Field`].
+pub static SETTINGS: [Setting; FIELDS] = [
+    setting(
+        Field::Url,
+        Kind::Text,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_CONNECTION_URL"),
+            since(2, 8, 1, "PREFECT_API_DATABASE_CONNECTION_URL"),
+        ],
+        "The connection URL.",
+    ),
+    setting(
+        Field::Driver,
+        Kind::Driver,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_DRIVER"), since(3, 0, 0, "PREFECT_API_DATABASE_DRIVER")],
+        "Dialect and driver of a URL made of components.",
+    ),
+    setting(
+        Field::Host,
+        Kind::Text,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_HOST"), since(3, 0, 0, "PREFECT_API_DATABASE_HOST")],
+        "Component of the URL.",
+    ),
+    setting(
+        Field::Port,
+        Kind::Int,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_PORT"), since(3, 0, 0, "PREFECT_API_DATABASE_PORT")],
+        "Component of the URL.",
+    ),
+    setting(
+        Field::User,
+        Kind::Text,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_USER"), since(3, 0, 0, "PREFECT_API_DATABASE_USER")],
+        "Component of the URL.",
+    ),
+    setting(
+        Field::Password,
+        Kind::Text,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_PASSWORD"),
+            since(2, 8, 1, "PREFECT_API_DATABASE_PASSWORD"),
+        ],
+        "Component of the URL, and what `${PREFECT_SERVER_DATABASE_PASSWORD}` stands for.",
+    ),
+    setting(
+        Field::Name,
+        Kind::Text,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_NAME"), since(3, 0, 0, "PREFECT_API_DATABASE_NAME")],
+        "Component of the URL: the database, or the path of an SQLite file.",
+    ),
+    setting(
+        Field::Echo,
+        Kind::Bool,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_ECHO"), since(2, 8, 1, "PREFECT_API_DATABASE_ECHO")],
+        "Logs every statement.",
+    ),
+    setting(
+        Field::MigrateOnStart,
+        Kind::Bool,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_MIGRATE_ON_START"),
+            since(2, 8, 1, "PREFECT_API_DATABASE_MIGRATE_ON_START"),
+        ],
+        "Whether the server migrates when it starts.",
+    ),
+    setting(
+        Field::Timeout,
+        Kind::Float,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE_TIMEOUT"), since(2, 8, 1, "PREFECT_API_DATABASE_TIMEOUT")],
+        "Statement timeout in seconds.",
+    ),
+    setting(
+        Field::ConnectionTimeout,
+        Kind::Float,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT"),
+            since(2, 8, 1, "PREFECT_API_DATABASE_CONNECTION_TIMEOUT"),
+        ],
+        "Connection timeout in seconds.",
+    ),
+    setting(
+        Field::MigrationTimeout,
+        Kind::PositiveFloat,
+        &[since(3, 8, 0, "PREFECT_SERVER_DATABASE_MIGRATION_TIMEOUT")],
+        "Statement timeout of migrations in seconds.",
+    ),
+    setting(
+        Field::PoolSize,
+        Kind::Int,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE"),
+            since(2, 8, 1, "PREFECT_SQLALCHEMY_POOL_SIZE"),
+        ],
+        "Connections kept.",
+    ),
+    setting(
+        Field::PoolRecycle,
+        Kind::Int,
+        &[since(3, 1, 13, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_RECYCLE")],
+        "Seconds until a connection is replaced.",
+    ),
+    setting(
+        Field::PoolTimeout,
+        Kind::Float,
+        &[since(3, 1, 13, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT")],
+        "Seconds to wait for a connection.",
+    ),
+    setting(
+        Field::MaxOverflow,
+        Kind::Int,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW"),
+            since(2, 8, 1, "PREFECT_SQLALCHEMY_MAX_OVERFLOW"),
+        ],
+        "Connections beyond the pool; `-1` means without limit.",
+    ),
+    setting(
+        Field::ApplicationName,
+        Kind::Text,
+        &[since(3, 1, 13, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_APPLICATION_NAME")],
+        "The name PostgreSQL shows for the connection.",
+    ),
+    setting(
+        Field::SearchPath,
+        Kind::Text,
+        &[since(3, 6, 6, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH")],
+        "Schemas, in order.",
+    ),
+    setting(
+        Field::StatementCacheSize,
+        Kind::Int,
+        &[since(3, 2, 7, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_STATEMENT_CACHE_SIZE")],
+        "asyncpg's statement cache; `0` behind PgBouncer in transaction mode.",
+    ),
+    setting(
+        Field::PreparedStatementCacheSize,
+        Kind::Int,
+        &[since(3, 2, 7, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_PREPARED_STATEMENT_CACHE_SIZE")],
+        "SQLAlchemy's statement cache.",
+    ),
+    setting(
+        Field::TlsEnabled,
+        Kind::Bool,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED")],
+        "TLS by Prefect's own settings; without it the other ones of TLS are ignored.",
+    ),
+    setting(
+        Field::TlsCaFile,
+        Kind::Text,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CA_FILE")],
+        "The certificate authority.",
+    ),
+    setting(
+        Field::TlsCertFile,
+        Kind::Text,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CERT_FILE")],
+        "The client's certificate; ignored without its key.",
+    ),
+    setting(
+        Field::TlsKeyFile,
+        Kind::Text,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_KEY_FILE")],
+        "The key of the client's certificate.",
+    ),
+    setting(
+        Field::TlsCheckHostname,
+        Kind::Bool,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CHECK_HOSTNAME")],
+        "Whether the certificate must name the host.",
+    ),
+    setting(
+        Field::ServerJson,
+        Kind::Json,
+        &[since(3, 0, 11, "PREFECT_SERVER")],
+        "All settings of the server as JSON.",
+    ),
+    setting(
+        Field::DatabaseJson,
+        Kind::Json,
+        &[since(3, 0, 11, "PREFECT_SERVER_DATABASE")],
+        "All settings of the database as JSON; beats the single ones.",
+    ),
+    setting(
+        Field::SqlalchemyJson,
+        Kind::Json,
+        &[since(3, 1, 13, "PREFECT_SERVER_DATABASE_SQLALCHEMY")],
+        "A group of settings as JSON.",
+    ),
+    setting(
+        Field::ConnectArgsJson,
+        Kind::Json,
+        &[since(3, 1, 13, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS")],
+        "A group of settings as JSON.",
+    ),
+    setting(
+        Field::TlsJson,
+        Kind::Json,
+        &[since(3, 4, 3, "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS")],
+        "A group of settings as JSON.",
+    ),
+    setting(
+        Field::ApiPort,
+        Kind::Int,
+        &[since(2, 0, 0, "PREFECT_SERVER_API_PORT")],
+        "The port of the server. A Service named `prefect-server-api` fills it with a URL.",
+    ),
+    setting(
+        Field::Home,
+        Kind::Text,
+        &[since(2, 0, 0, "PREFECT_HOME")],
+        "Where Prefect keeps its files, the default SQLite database among them.",
+    ),
+    setting(Field::Profile, Kind::Text, &[since(2, 0, 0, "PREFECT_PROFILE")], "Which profile is active."),
+    setting(
+        Field::ProfilesPath,
+        Kind::Text,
+        &[since(2, 0, 0, "PREFECT_PROFILES_PATH")],
+        "The file with the profiles.",
+    ),
+    Setting {
+        replaced: Some((Release(2, 14, 0), Field::Url)),
+        ..setting(
+            Field::OrionUrl,
+            Kind::Text,
+            &[since(2, 0, 0, "PREFECT_ORION_DATABASE_CONNECTION_URL")],
+            "The connection URL of Prefect before 2.14.",
+        )
+    },
+];
 
 /// How many fields there are.
-const FIELDS: usize = Field::OrionUrl as usize + 1;
+pub const FIELDS: usize = Field::OrionUrl as usize + 1;
 
-/// Under which of its names a setting was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rank {
-    /// `PREFECT_SERVER_DATABASE_…`, or the only name there is.
-    First,
-    /// The alias: `PREFECT_API_DATABASE_…`, `PREFECT_SQLALCHEMY_…`.
-    Second,
-}
+/// The prefix of the settings of the database.
+pub const SERVER_DATABASE: &str = "PREFECT_SERVER_DATABASE_";
+/// The prefix of their older names.
+pub const API_DATABASE: &str = "PREFECT_API_DATABASE_";
 
 impl Field {
+    /// All that is known of it.
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+
     /// What the setting must hold.
     pub fn kind(self) -> Kind {
-        match self {
-            Field::Driver => Kind::Driver,
-            Field::Echo | Field::MigrateOnStart | Field::TlsEnabled | Field::TlsCheckHostname => Kind::Bool,
-            Field::Timeout | Field::ConnectionTimeout | Field::PoolTimeout => Kind::Float,
-            Field::MigrationTimeout => Kind::PositiveFloat,
-            Field::Port
-            | Field::ApiPort
-            | Field::PoolSize
-            | Field::PoolRecycle
-            | Field::MaxOverflow
-            | Field::StatementCacheSize
-            | Field::PreparedStatementCacheSize => Kind::Int,
-            Field::ServerJson
-            | Field::DatabaseJson
-            | Field::SqlalchemyJson
-            | Field::ConnectArgsJson
-            | Field::TlsJson => Kind::Json,
-            Field::Url
-            | Field::Host
-            | Field::User
-            | Field::Password
-            | Field::Name
-            | Field::ApplicationName
-            | Field::SearchPath
-            | Field::Home
-            | Field::Profile
-            | Field::ProfilesPath
-            | Field::OrionUrl => Kind::Text,
-        }
+        self.setting().kind
+    }
+
+    /// The name that wins.
+    pub fn name(self) -> &'static str {
+        self.setting().names[0].text
+    }
+
+    /// The name to give for an image of `version`: one that every release reads which its tag can stand for, else one
+    /// that some of them read, else that of the setting which this one has replaced.
+    pub fn name_for(self, version: Option<Version>) -> &'static str {
+        let Some(version) = version else { return self.name() };
+        let names = self.setting().names;
+        let surely = names.iter().find(|name| version.is_as_new_as(name.since));
+        let maybe = || names.iter().rev().find(|name| !version.is_older_than(name.since));
+        let before = || {
+            let replaced = |setting: &&Setting| setting.replaced.is_some_and(|(_, field)| field == self);
+            SETTINGS.iter().find(replaced).map(|setting| &setting.names[0])
+        };
+        surely.or_else(maybe).or_else(before).map_or(self.name(), |name| name.text)
     }
 
     /// The first release that reads the setting, where that is later than 3.0.11 with its `PREFECT_SERVER_DATABASE_*`.
-    /// Found in the wheels: `prefect/settings/models/server/database.py`.
     pub fn since(self) -> Option<Release> {
-        Some(match self {
-            Field::PoolRecycle
-            | Field::PoolTimeout
-            | Field::ApplicationName
-            | Field::SqlalchemyJson
-            | Field::ConnectArgsJson => Release(3, 1, 13),
-            Field::StatementCacheSize | Field::PreparedStatementCacheSize => Release(3, 2, 7),
-            Field::TlsEnabled | Field::TlsCheckHostname | Field::TlsJson => Release(3, 4, 3),
-            Field::SearchPath => Release(3, 6, 6),
-            Field::MigrationTimeout => Release(3, 8, 0),
-            _ => return None,
-        })
+        let since = self.setting().names[0].since;
+        (since > FIRST_OF_GROUPS).then_some(since)
     }
 
     /// The setting that `name` gives, in any case.
+    ///
+    /// Python lowers the whole name by Unicode's rules; the only letters outside ASCII that end up in it, the Kelvin
+    /// sign and the dotted capital I, may not stand in a variable's name that anybody types.
     pub fn named(name: &str) -> Option<(Field, Rank)> {
         const PREFIX: &[u8] = b"prefect_";
-        let bytes = name.as_bytes();
-        let mut buffer = [0; 80];
-        let is_ours = bytes.get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX));
-        if bytes.len() > buffer.len()
-            || bytes.len() == PREFIX.len()
-            || !is_ours
-            || !may_be_known(&bytes[PREFIX.len()..])
-        {
+        if !name.as_bytes().get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX)) {
             return None;
         }
-        // Python lowers the whole name by Unicode's rules; the only letters outside ASCII that end up in it, the
-        // Kelvin sign and the dotted capital I, may not stand in a variable's name that anybody types.
-        let lower = &mut buffer[..bytes.len()];
-        lower.copy_from_slice(bytes);
-        lower.make_ascii_lowercase();
-        Field::of_suffix(std::str::from_utf8(&lower[PREFIX.len()..]).ok()?)
-    }
-
-    /// `suffix` is in lower case and without `prefect_`.
-    fn of_suffix(suffix: &str) -> Option<(Field, Rank)> {
-        if let Some(rest) = suffix.strip_prefix("server_database") {
-            return Field::of_database_suffix(rest).map(|field| (field, Rank::First));
-        }
-        if let Some(rest) = suffix.strip_prefix("api_database_") {
-            return Field::shared(rest).map(|field| (field, Rank::Second));
-        }
-        let (field, rank) = match suffix {
-            "sqlalchemy_pool_size" => (Field::PoolSize, Rank::Second),
-            "sqlalchemy_max_overflow" => (Field::MaxOverflow, Rank::Second),
-            "server" => (Field::ServerJson, Rank::First),
-            "server_api_port" => (Field::ApiPort, Rank::First),
-            "home" => (Field::Home, Rank::First),
-            "profile" => (Field::Profile, Rank::First),
-            "profiles_path" => (Field::ProfilesPath, Rank::First),
-            "orion_database_connection_url" => (Field::OrionUrl, Rank::First),
-            _ => return None,
-        };
-        Some((field, rank))
-    }
-
-    /// The settings that `PREFECT_SERVER_DATABASE_` and `PREFECT_API_DATABASE_` have in common.
-    fn shared(rest: &str) -> Option<Field> {
-        Some(match rest {
-            "connection_url" => Field::Url,
-            "driver" => Field::Driver,
-            "host" => Field::Host,
-            "port" => Field::Port,
-            "user" => Field::User,
-            "password" => Field::Password,
-            "name" => Field::Name,
-            "echo" => Field::Echo,
-            "migrate_on_start" => Field::MigrateOnStart,
-            "timeout" => Field::Timeout,
-            "connection_timeout" => Field::ConnectionTimeout,
-            _ => return None,
+        SETTINGS.iter().find_map(|setting| {
+            let mut names = setting.names.iter().zip(Rank::ALL);
+            let (_, rank) = names.find(|(known, _)| known.text.eq_ignore_ascii_case(name))?;
+            Some((setting.field, rank))
         })
-    }
-
-    /// `rest` follows `server_database`.
-    fn of_database_suffix(rest: &str) -> Option<Field> {
-        if rest.is_empty() {
-            return Some(Field::DatabaseJson);
-        }
-        let rest = rest.strip_prefix('_')?;
-        Field::shared(rest).or_else(|| {
-            Some(match rest {
-                "migration_timeout" => Field::MigrationTimeout,
-                "sqlalchemy" => Field::SqlalchemyJson,
-                "sqlalchemy_pool_size" => Field::PoolSize,
-                "sqlalchemy_pool_recycle" => Field::PoolRecycle,
-                "sqlalchemy_pool_timeout" => Field::PoolTimeout,
-                "sqlalchemy_max_overflow" => Field::MaxOverflow,
-                "sqlalchemy_connect_args" => Field::ConnectArgsJson,
-                "sqlalchemy_connect_args_application_name" => Field::ApplicationName,
-                "sqlalchemy_connect_args_search_path" => Field::SearchPath,
-                "sqlalchemy_connect_args_statement_cache_size" => Field::StatementCacheSize,
-                "sqlalchemy_connect_args_prepared_statement_cache_size" => Field::PreparedStatementCacheSize,
-                "sqlalchemy_connect_args_tls" => Field::TlsJson,
-                "sqlalchemy_connect_args_tls_enabled" => Field::TlsEnabled,
-                "sqlalchemy_connect_args_tls_check_hostname" => Field::TlsCheckHostname,
-                _ => return None,
-            })
-        })
-    }
-
-    /// Known by its only name in every version.
-    fn is_old(self) -> bool {
-        matches!(self, Field::ApiPort | Field::Home | Field::Profile | Field::ProfilesPath | Field::OrionUrl)
     }
 
     /// One of the parts that Prefect makes a URL of.
@@ -253,145 +339,33 @@ impl Field {
             Field::Driver | Field::Host | Field::Port | Field::User | Field::Password | Field::Name
         )
     }
-}
 
-/// The settings found in an environment: which variable gives which field.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    slots: [[Option<u16>; 2]; FIELDS],
-    /// Pairs (overridden, winner) of variables that give the same field by the same name.
-    pub duplicates: Vec<(usize, usize)>,
-}
-
-impl Settings {
-    /// Looks through the environment once. A later variable of the same name wins.
-    pub fn find(environment: &Environment<'_>) -> Self {
-        let mut settings = Settings { slots: [[None; 2]; FIELDS], duplicates: Vec::new() };
-        for variable in environment.variables() {
-            if let Some((field, rank)) = Field::named(variable.name) {
-                settings.take(field, rank, variable);
-            }
-        }
-        settings
+    /// Its key in the database's group of settings as JSON: `connection_url`.
+    pub fn key(self) -> String {
+        self.name().trim_start_matches(SERVER_DATABASE).to_ascii_lowercase()
     }
 
-    fn take(&mut self, field: Field, rank: Rank, variable: Variable<'_>) {
-        let slot = &mut self.slots[field as usize][rank as usize];
-        // The command line means to replace what the pod says: no conflict.
-        if let Some(earlier) = slot.filter(|_| variable.source != Source::CommandLine) {
-            self.duplicates.push((usize::from(earlier), variable.index));
-        }
-        // The API server takes no object with that many variables.
-        *slot = u16::try_from(variable.index).ok();
+    /// One of Prefect's own settings of TLS to PostgreSQL.
+    pub fn is_tls(self) -> bool {
+        matches!(
+            self,
+            Field::TlsEnabled
+                | Field::TlsCaFile
+                | Field::TlsCertFile
+                | Field::TlsKeyFile
+                | Field::TlsCheckHostname
+                | Field::TlsJson
+        )
     }
 
-    /// Takes away what `version` does not read, and says which variables those are and what it reads instead.
-    /// `PREFECT_SERVER_DATABASE_*` came with 3.0.11, components with 3.0.0, `PREFECT_API_DATABASE_*` with 2.8.1 in
-    /// place of `PREFECT_ORION_DATABASE_*`, which went by 2.14.0.
-    pub(super) fn drop_unknown_to(&mut self, version: Version) -> Vec<(usize, &'static str)> {
-        let mut ignored = Vec::new();
-        if version.is_before(3, 0, 11) {
-            for field in ALL.into_iter().filter(|field| !field.is_old()) {
-                let lost = self.slots[field as usize][0].take();
-                let alias = self.slots[field as usize][1].is_some();
-                if field == Field::Url && !alias {
-                    ignored.extend(lost.map(|index| (usize::from(index), near::recommended(Some(version)))));
-                }
-            }
-        }
-        if version.is_before(2, 8, 1) {
-            for field in ALL.into_iter().filter(|field| !field.is_old()) {
-                let lost = self.slots[field as usize][1].take();
-                if field == Field::Url && self.get(Field::OrionUrl).is_none() {
-                    ignored.extend(lost.map(|index| (usize::from(index), near::ORION)));
-                }
-            }
-        }
-        if version.is_before(3, 0, 0) {
-            for field in ALL.into_iter().filter(|field| field.is_component() && *field != Field::Password) {
-                let lost = self.slots[field as usize][1].take();
-                if field == Field::Driver && self.get(Field::Url).is_none() {
-                    ignored.extend(lost.map(|index| (usize::from(index), near::ALIAS)));
-                }
-            }
-        }
-        if version.is_at_least(2, 14, 0) && self.get(Field::Url).is_none() {
-            let lost = self.slots[Field::OrionUrl as usize][0].take();
-            ignored.extend(lost.map(|index| (usize::from(index), near::recommended(Some(version)))));
-        }
-        ignored
-    }
-
-    /// Takes away what came only after `version`, and says which variables those are and which release reads them.
-    pub(super) fn drop_later_than(&mut self, version: Version) -> Vec<(usize, Field, Release)> {
-        let mut ignored = Vec::new();
-        for field in ALL {
-            let slot = &mut self.slots[field as usize][0];
-            let Some(index) = *slot else { continue };
-            if let Some(since) = field.since().filter(|since| version.is_older_than(*since)) {
-                *slot = None;
-                ignored.push((usize::from(index), field, since));
-            }
-        }
-        ignored
-    }
-
-    /// Takes a field away.
-    pub(super) fn forget(&mut self, field: Field) {
-        self.slots[field as usize] = [None; 2];
-    }
-
-    /// The variable that gives `field` under this name.
-    pub fn by_name(&self, field: Field, rank: Rank) -> Option<usize> {
-        self.slots[field as usize][rank as usize].map(usize::from)
-    }
-
-    /// The variable that Prefect takes for `field`.
-    pub fn get(&self, field: Field) -> Option<usize> {
-        self.by_name(field, Rank::First).or(self.by_name(field, Rank::Second))
-    }
-
-    /// Every field that is set, with its variable.
-    pub fn all(&self) -> impl Iterator<Item = (Field, usize)> + '_ {
-        ALL.iter().filter_map(|field| Some((*field, self.get(*field)?)))
+    /// A whole group of settings as JSON.
+    pub fn is_group(self) -> bool {
+        self.kind() == Kind::Json
     }
 }
 
-/// Every field, in the order of the enumeration.
-const ALL: [Field; FIELDS] = [
-    Field::Url,
-    Field::Driver,
-    Field::Host,
-    Field::Port,
-    Field::User,
-    Field::Password,
-    Field::Name,
-    Field::Echo,
-    Field::MigrateOnStart,
-    Field::Timeout,
-    Field::ConnectionTimeout,
-    Field::MigrationTimeout,
-    Field::PoolSize,
-    Field::PoolRecycle,
-    Field::PoolTimeout,
-    Field::MaxOverflow,
-    Field::ApplicationName,
-    Field::SearchPath,
-    Field::StatementCacheSize,
-    Field::PreparedStatementCacheSize,
-    Field::TlsEnabled,
-    Field::TlsCheckHostname,
-    Field::ServerJson,
-    Field::DatabaseJson,
-    Field::SqlalchemyJson,
-    Field::ConnectArgsJson,
-    Field::TlsJson,
-    Field::ApiPort,
-    Field::Home,
-    Field::Profile,
-    Field::ProfilesPath,
-    Field::OrionUrl,
-];
+/// The release that brought groups of settings, and `PREFECT_SERVER_DATABASE_*` with them.
+pub const FIRST_OF_GROUPS: Release = Release(3, 0, 11);
 
 #[cfg(test)]
 mod tests {
@@ -424,63 +398,28 @@ mod tests {
     }
 
     #[test]
-    fn rules_out_by_two_letters_no_name_that_is_known() {
-        const OWN: [&str; 8] = [
-            "sqlalchemy_pool_size",
-            "sqlalchemy_max_overflow",
-            "server",
-            "server_api_port",
-            "home",
-            "profile",
-            "profiles_path",
-            "orion_database_connection_url",
-        ];
-        const SHARED: [&str; 11] = [
-            "connection_url",
-            "driver",
-            "host",
-            "port",
-            "user",
-            "password",
-            "name",
-            "echo",
-            "migrate_on_start",
-            "timeout",
-            "connection_timeout",
-        ];
-        const DATABASE: [&str; 14] = [
-            "migration_timeout",
-            "sqlalchemy",
-            "sqlalchemy_pool_size",
-            "sqlalchemy_pool_recycle",
-            "sqlalchemy_pool_timeout",
-            "sqlalchemy_max_overflow",
-            "sqlalchemy_connect_args",
-            "sqlalchemy_connect_args_application_name",
-            "sqlalchemy_connect_args_search_path",
-            "sqlalchemy_connect_args_statement_cache_size",
-            "sqlalchemy_connect_args_prepared_statement_cache_size",
-            "sqlalchemy_connect_args_tls",
-            "sqlalchemy_connect_args_tls_enabled",
-            "sqlalchemy_connect_args_tls_check_hostname",
-        ];
-        let shared = SHARED
-            .iter()
-            .flat_map(|rest| [format!("server_database_{rest}"), format!("api_database_{rest}")]);
-        let database = DATABASE.iter().map(|rest| format!("server_database_{rest}"));
-        let own = OWN.iter().map(|name| (*name).to_owned()).chain(["server_database".to_owned()]);
-        let mut fields = std::collections::BTreeSet::new();
-        for suffix in own.chain(shared).chain(database) {
-            let found = Field::named(&format!("PREFECT_{}", suffix.to_uppercase()));
-            assert_eq!(found, Field::of_suffix(&suffix), "{suffix}");
-            fields.insert(found.expect("a known name").0 as usize);
+    fn lists_every_field_once_in_order_and_no_name_twice() {
+        assert!(SETTINGS.iter().enumerate().all(|(index, setting)| setting.field as usize == index));
+        let names: Vec<&str> =
+            SETTINGS.iter().flat_map(|setting| setting.names).map(|name| name.text).collect();
+        let different: std::collections::BTreeSet<&&str> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        for setting in &SETTINGS {
+            assert!((1..=2).contains(&setting.names.len()), "{:?}", setting.field);
+            for (name, rank) in setting.names.iter().zip(Rank::ALL) {
+                assert_eq!(Field::named(name.text), Some((setting.field, rank)));
+            }
         }
-        // The list above leaves no field out.
-        assert_eq!(fields.len(), FIELDS);
     }
 
     #[test]
-    fn lists_every_field_once_in_order() {
-        assert!(ALL.iter().enumerate().all(|(index, field)| *field as usize == index));
+    fn gives_the_name_that_a_version_reads() {
+        let of = |image: &str| Field::Url.name_for(Version::of_image(image));
+        assert_eq!(of("prefecthq/prefect:3.8.8"), "PREFECT_SERVER_DATABASE_CONNECTION_URL");
+        assert_eq!(of("prefecthq/prefect:3-latest"), "PREFECT_API_DATABASE_CONNECTION_URL");
+        assert_eq!(of("prefecthq/prefect:2-latest"), "PREFECT_API_DATABASE_CONNECTION_URL");
+        assert_eq!(of("prefecthq/prefect:2.7.0"), "PREFECT_ORION_DATABASE_CONNECTION_URL");
+        assert_eq!(of("prefecthq/prefect:3.0.5"), "PREFECT_API_DATABASE_CONNECTION_URL");
+        assert_eq!(of("acme/prefect:1"), "PREFECT_SERVER_DATABASE_CONNECTION_URL");
     }
 }

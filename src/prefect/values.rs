@@ -36,6 +36,19 @@ impl Kind {
         }
     }
 
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Bool => "bool",
+            Kind::Int => "int",
+            Kind::Float => "float",
+            Kind::PositiveFloat => "positive-float",
+            Kind::Driver => "driver",
+            Kind::Json => "json",
+        }
+    }
+
     /// What to write, for a reader.
     pub fn wanted(self) -> &'static str {
         match self {

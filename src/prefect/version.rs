@@ -12,7 +12,7 @@ pub struct Version {
 }
 
 /// One release of Prefect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u32, pub u32, pub u32);
 
 impl std::fmt::Display for Release {

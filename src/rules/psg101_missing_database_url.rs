@@ -2,6 +2,7 @@
 
 use super::{Subject, problems};
 use crate::prefect::database::{Fault, Missing};
+use crate::prefect::settings::Field;
 use crate::rule::{Level, OfSecret, Report, Rule};
 
 /// The rule.
@@ -45,7 +46,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             ),
             Missing::NoDriver => (
                 "ignored for want of a driver: Prefect would silently use an SQLite file in the container",
-                "add `PREFECT_SERVER_DATABASE_DRIVER` with the value `postgresql+asyncpg`".to_owned(),
+                format!("add `{}` with the value `postgresql+asyncpg`", Field::Driver.name()),
             ),
         };
         problems::report(report, &RULE, subject, (server, variable), what, help);

@@ -50,10 +50,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
-const ARGS: &str = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_";
-
 /// `take it out and set NAME`, as far as the image's version reads that setting.
-fn set(field: Field, name: &str, how: &str, version: Option<Version>) -> String {
+fn set(field: Field, how: &str, version: Option<Version>) -> String {
+    let name = field.name_for(version);
     match field.since() {
         Some(since) if version.is_some_and(|version| version.is_older_than(since)) => {
             format!("take it out; from Prefect {since} on one can set `{name}`{how}")
@@ -79,11 +78,7 @@ fn ssl(mode: Option<&str>) -> String {
 
 /// What does what was meant, for an option of libpq, JDBC or another driver.
 fn help(name: &str, refusal: Refusal, mode: Option<&str>, version: Option<Version>) -> String {
-    let args =
-        |field: Field, variable: &str, how: &str| set(field, &format!("{ARGS}{variable}"), how, version);
-    // The names before 3.0.11; later releases read them too.
-    let old = version.is_some_and(|version| version.is_before(3, 0, 11));
-    let database = if old { "PREFECT_API_DATABASE_" } else { "PREFECT_SERVER_DATABASE_" };
+    let args = |field: Field, how: &str| set(field, how, version);
     match name {
         "host" | "port" => {
             "write `?host=HOST1:PORT1&host=HOST2:PORT2`, or `?host=HOST1,HOST2&port=PORT1,PORT2`".to_owned()
@@ -94,32 +89,26 @@ fn help(name: &str, refusal: Refusal, mode: Option<&str>, version: Option<Versio
         "sslnegotiation" => "take it out; `ssl=` alone says how TLS is used".to_owned(),
         "sslrootcert" | "sslcert" | "sslkey" | "sslpassword" | "sslcrl" => {
             let files = " to `true`, with `…_TLS_CA_FILE`, `…_TLS_CERT_FILE`, `…_TLS_KEY_FILE`";
-            args(Field::TlsEnabled, "TLS_ENABLED", files)
+            args(Field::TlsEnabled, files)
         }
         "application_name" | "applicationName" | "ApplicationName" | "fallback_application_name" => {
-            args(Field::ApplicationName, "APPLICATION_NAME", "")
+            args(Field::ApplicationName, "")
         }
-        "search_path" | "schema" | "currentSchema" | "options" => args(Field::SearchPath, "SEARCH_PATH", ""),
+        "search_path" | "schema" | "currentSchema" | "options" => args(Field::SearchPath, ""),
         "statement_cache_size" | "pgbouncer" | "prepareThreshold" => {
-            args(Field::StatementCacheSize, "STATEMENT_CACHE_SIZE", " (`0` behind PgBouncer)")
+            args(Field::StatementCacheSize, " (`0` behind PgBouncer)")
         }
         "prepared_statement_cache_size" => "write a whole number, such as `0`".to_owned(),
         "connect_timeout" | "connectTimeout" | "loginTimeout" => {
-            format!("take it out and set `{database}CONNECTION_TIMEOUT` (seconds)")
+            args(Field::ConnectionTimeout, " (seconds)")
         }
         "statement_timeout" | "socketTimeout" | "tcp_user_timeout" => {
-            format!("take it out and set `{database}TIMEOUT` (seconds)")
+            args(Field::Timeout, " (seconds)")
         }
-        "pool_size" | "max_overflow" if old => {
-            format!("take it out and set `PREFECT_SQLALCHEMY_{}`", name.to_ascii_uppercase())
-        }
-        "pool_size" | "max_overflow" => {
-            format!("take it out and set `{database}SQLALCHEMY_{}`", name.to_ascii_uppercase())
-        }
-        "pool_recycle" | "pool_pre_ping" => {
-            set(Field::PoolRecycle, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_RECYCLE", "", version)
-        }
-        "pool_timeout" => set(Field::PoolTimeout, "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT", "", version),
+        "pool_size" => args(Field::PoolSize, ""),
+        "max_overflow" => args(Field::MaxOverflow, ""),
+        "pool_recycle" | "pool_pre_ping" => args(Field::PoolRecycle, ""),
+        "pool_timeout" => args(Field::PoolTimeout, ""),
         "dbname" => "write the database behind the host: `HOST:5432/NAME`".to_owned(),
         "username" => "write the user before the host: `USER:PASSWORD@HOST`".to_owned(),
         "target_session_attrs" => "write `any`, `primary`, `standby`, `prefer-standby`, `read-write` or `read-only`".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::{Subject, problems};
 use crate::prefect::database::{Fault, Invalid};
+use crate::prefect::settings::Field;
 use crate::rule::{Level, Report, Rule};
 
 /// The rule.
@@ -54,12 +55,12 @@ fn words(invalid: Invalid) -> (String, String) {
             "make the sum of both greater than 0, or remove the variable".to_owned(),
         ),
         Invalid::MissingComponent(component) => (
-            format!("a driver without `PREFECT_SERVER_DATABASE_{component}`: Prefect refuses to start"),
-            format!("set `PREFECT_SERVER_DATABASE_{component}`, or a whole URL in place of the components"),
+            format!("a driver without `{}`: Prefect refuses to start", component.name()),
+            format!("set `{}`, or a whole URL in place of the components", component.name()),
         ),
         Invalid::NoPassword => (
             "the URL asks for a password setting that is not there: Prefect refuses to start".to_owned(),
-            "set `PREFECT_SERVER_DATABASE_PASSWORD`, best from a Secret".to_owned(),
+            format!("set `{}`, best from a Secret", Field::Password.name()),
         ),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{Subject, problems};
 use crate::prefect::database::Fault;
-use crate::prefect::settings::Field;
 use crate::rule::{Level, Report, Rule};
 
 /// The rule.
@@ -32,11 +31,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     });
     for (server, variable, (version, field, since)) in late {
         let what = format!("Prefect {version} does not know this setting, and ignores it");
-        let instead = match field {
-            Field::TlsEnabled | Field::TlsCheckHostname | Field::TlsJson => {
-                ", or write `ssl=` into the URL and take this out"
-            }
-            _ => ", or take it out",
+        let instead = if field.is_tls() {
+            ", or write `ssl=` into the URL and take this out"
+        } else {
+            ", or take it out"
         };
         let help = format!("use an image of Prefect {since} or later{instead}");
         // Prefect starts, only not as was meant.

@@ -4,14 +4,16 @@
 //! a database. It needs a Python with `prefect==3.8.8`: `tests/setup` makes one at `target/live/prefect-3.8.8`;
 //! `PREFECT_GUARD_TEST_PYTHON` names another. Without it the test fails: it must not pass by not running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::support::settings::{Read, deployment};
 use prefect_guard::prefect::database::{Database, Reading};
+use prefect_guard::prefect::settings::{Field, Name, SETTINGS, Setting};
 use prefect_guard::prefect::url::{Grammar, SQLALCHEMY};
+use prefect_guard::prefect::version::Release;
 use prefect_guard::rule::Level;
 use prefect_guard::rules::{self, Subject};
 
@@ -151,4 +153,48 @@ fn says_nothing_of_any_value() {
             assert!(!said.iter().any(|line| line.contains(secret)), "{}: {said:?}", case.case);
         }
     }
+}
+
+/// What settings the Prefect of one release reads, in capitals.
+fn names_read_by(release: &str) -> BTreeSet<String> {
+    let python = crate::support::root().join(format!("target/live/prefect-{release}/bin/python"));
+    assert!(python.exists(), "no Python with Prefect {release} at {}: run `tests/setup`", python.display());
+    let output = Command::new(python)
+        .arg(crate::support::root().join("tests/live/settings_names.py"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("Python starts");
+    assert!(output.status.success(), "the script failed");
+    String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
+}
+
+/// Whether our table says that `release` reads `name`.
+fn is_read_by(setting: &Setting, name: &Name, release: Release) -> bool {
+    name.since <= release && setting.replaced.is_none_or(|(until, _)| release < until)
+}
+
+#[test]
+fn the_table_of_settings_says_which_release_reads_which_name() {
+    let releases = [Release(2, 20, 20), Release(3, 0, 0), Release(3, 4, 0), Release(3, 8, 8)];
+    let mut wrong = Vec::new();
+    for release in releases {
+        let read = names_read_by(&release.to_string());
+        // `PREFECT_PROFILE` is no setting of the models: the command line's context reads it. Models and groups of
+        // settings came together.
+        let named = |name: &Name| name.text != "PREFECT_PROFILE" && name.text != "PREFECT_SERVER_DATABASE";
+        for setting in &SETTINGS {
+            for name in setting.names.iter().filter(|name| named(name) && !setting.field.is_group()) {
+                if read.contains(name.text) != is_read_by(setting, name, release) {
+                    wrong.push(format!("{release}: {} is read: {}", name.text, read.contains(name.text)));
+                }
+            }
+        }
+        let database = ["PREFECT_SERVER_DATABASE", "PREFECT_API_DATABASE", "PREFECT_SQLALCHEMY"];
+        for name in read.iter().filter(|name| database.iter().any(|prefix| name.starts_with(prefix))) {
+            if Field::named(name).is_none() {
+                wrong.push(format!("{release}: {name} is not in the table"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

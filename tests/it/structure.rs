@@ -387,6 +387,8 @@ fn generated_pages_are_fresh() {
     let schema = format!("{:#}\n", prefect_guard::policy::schema(CATALOGUE));
     let pages = [
         ("docs/policy.md", reference::policy()),
+        ("docs/settings.md", reference::settings()),
+        ("tests/live/settings.json", reference::settings_json()),
         ("docs/command-line.md", reference::command_line(prefect_guard::cli::definition())),
         ("docs/policy.schema.json", schema),
     ];

@@ -10,7 +10,8 @@ are few: SQLite must be on the volume at /data; a host must be able to be one; n
 names; no settings at all is no setting.
 
 Usage: differential.py [CASES.json] [--seed N] [--count N]
-CASES.json holds a list of {"case", "env"} to be tried first.
+CASES.json holds a list of {"case", "env"} to be tried first. Which settings there are is read from `settings.json`
+beside this file, which is made from the guard's own table.
 """
 
 import argparse
@@ -223,6 +224,14 @@ def verdict(env):
 # --- cases ---------------------------------------------------------------------------------------------------------
 
 SERVER, API = "PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_"
+SETTINGS = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "settings.json")))
+
+
+def named(kind):
+    """The names of all settings of a kind."""
+    return [name["name"] for setting in SETTINGS if setting["kind"] == kind for name in setting["names"]]
+
+
 GOOD = "postgresql+asyncpg://prefect:s3cret@db.example:5432/prefect"
 
 
@@ -408,22 +417,14 @@ class Grammar:
         kind = self.random.random()
         args = SERVER + "SQLALCHEMY_CONNECT_ARGS_"
         if kind < 0.3:
-            name = self.pick([SERVER + "MIGRATE_ON_START", API + "MIGRATE_ON_START", SERVER + "ECHO", API + "ECHO", args + "TLS_ENABLED",
-                              args + "TLS_CHECK_HOSTNAME"])
-            env[self.cased(name)] = self.pick(self.TRUTHS)
+            env[self.cased(self.pick(named("bool") + [API + "MIGRATION_TIMEOUT"]))] = self.pick(self.TRUTHS)
         elif kind < 0.9:
-            name = self.pick([
-                SERVER + "PORT", API + "PORT", SERVER + "TIMEOUT", API + "TIMEOUT", SERVER + "CONNECTION_TIMEOUT", API + "CONNECTION_TIMEOUT",
-                SERVER + "MIGRATION_TIMEOUT", API + "MIGRATION_TIMEOUT", SERVER + "SQLALCHEMY_POOL_SIZE", "PREFECT_SQLALCHEMY_POOL_SIZE",
-                API + "SQLALCHEMY_POOL_SIZE", SERVER + "SQLALCHEMY_POOL_RECYCLE", SERVER + "SQLALCHEMY_POOL_TIMEOUT",
-                SERVER + "SQLALCHEMY_MAX_OVERFLOW", "PREFECT_SQLALCHEMY_MAX_OVERFLOW", "PREFECT_SQLALCHEMY_POOL_RECYCLE",
-                args + "STATEMENT_CACHE_SIZE", args + "PREPARED_STATEMENT_CACHE_SIZE", "PREFECT_SERVER_API_PORT",
-            ])
-            env[self.cased(name)] = self.pick(self.NUMBERS)
+            names = named("int") + named("float") + named("positive-float")
+            unread = [API + "MIGRATION_TIMEOUT", API + "SQLALCHEMY_POOL_SIZE", "PREFECT_SQLALCHEMY_POOL_RECYCLE"]
+            env[self.cased(self.pick(names + unread))] = self.pick(self.NUMBERS)
         else:
-            name = self.pick([SERVER[:-1], SERVER + "SQLALCHEMY", args[:-1], args + "TLS", args + "APPLICATION_NAME", args + "SEARCH_PATH",
-                              SERVER + "DRIVER", API + "DRIVER"])
-            env[name] = self.pick(self.GROUPS)
+            texts = [name for name in named("text") if "CONNECT_ARGS" in name]
+            env[self.pick([name for name in named("json") if name != "PREFECT_SERVER"] + named("driver") + texts)] = self.pick(self.GROUPS)
         return env
 
 
