@@ -1,6 +1,6 @@
 //! `$(NAME)` in commands and in the values of variables, as the kubelet reads it.
 //!
-//! (`Expand` in `third_party/forked/golang/expansion`).
+//! Source: `Expand` in `third_party/forked/golang/expansion`.
 
 /// A part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
