@@ -155,3 +155,15 @@ fn every_page_has_its_place_in_the_table_of_contents() {
     found.sort();
     assert_eq!(found, listed);
 }
+
+/// Mermaid takes a semicolon in a sequence diagram for the end of a statement, and draws a bomb.
+#[test]
+fn no_diagram_holds_a_semicolon() {
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        for diagram in text.split("```mermaid\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            assert!(!diagram.contains(';'), "{}:\n{diagram}", path.display());
+        }
+    }
+}
