@@ -11,7 +11,7 @@ pub enum Stage {
     Starting,
     /// Ready.
     Serving,
-    /// Told to end: not ready any more, but everything is answered until the drain is over.
+    /// Asked to end: not ready any more, but everything is answered until the drain is over.
     Draining,
     /// No new connections; what is under way is finished.
     Closing,
