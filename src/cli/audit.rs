@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use kube::Client;
-use serde_json::Value;
+use kube::core::ApiResource;
 
 use super::Outcome;
 use super::across::Across;
@@ -11,7 +11,7 @@ use super::cluster::{Scope, block_on, unreachable_at};
 use super::judge::{Judge, Judging, judge};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Unread};
-use crate::cluster::audit::{self, Resource};
+use crate::cluster::list::{self, Collection, Listed};
 use crate::policy::Policy;
 
 /// Judges what already runs in a cluster as the webhook would. Changes nothing.
@@ -66,13 +66,15 @@ async fn examine(
     let mut report = Report::default();
     let mut across = Across::new(policy);
     let mut progress = Progress::new();
-    let mut resources = audit::workloads();
-    resources.extend(audit::more(client, policy.kinds()).await?);
-    resources.push(audit::services());
+    let mut resources = list::workloads();
+    resources.extend(list::more(client, policy.kinds()).await?);
+    resources.push(list::services());
     for resource in &resources {
         let mut tell = |read| progress.at(read, None, &resource.plural);
-        let objects = audit::list(client, resource, namespace, &audit::mentions_prefect, &mut tell).await?;
-        for object in objects.iter().filter(|object| !audit::is_owned_by(object, "CronJob")) {
+        let keep =
+            |json: &str| list::mentions_prefect(json).then(|| Listed::read(resource, json)).transpose();
+        let objects = Collection { resource, namespace }.list(client, &keep, &mut tell).await?;
+        for object in objects.iter().filter(|object| !object.is_owned_by("CronJob")) {
             one(object, resource, policy, how, &mut report, &mut across);
         }
     }
@@ -82,16 +84,17 @@ async fn examine(
 }
 
 fn one(
-    object: &Value,
-    resource: &Resource,
+    Listed { metadata, object }: &Listed,
+    resource: &ApiResource,
     policy: &Policy,
     how: Judge,
     report: &mut Report,
     across: &mut Across<'_>,
 ) {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
     report.objects += 1;
-    let about = About::new(report.objects, &resource.kind, &text("namespace"), &text("name"));
+    let about =
+        About::new(report.objects, &resource.kind, &text(&metadata.namespace), &text(&metadata.name));
     match judge(object, policy, how) {
         Ok(verdict) => {
             report.workloads += usize::from(verdict.workload);

@@ -2,7 +2,7 @@
 
 use http::{Request, Response};
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_test::mock;
 
 use super::*;
@@ -127,11 +127,11 @@ fn a_list_that_expired_is_begun_anew_once() {
         ("/apis/apps/v1/deployments?", 410, gone),
         ("/apis/apps/v1/deployments?", 200, page(&[server("a", "x"), server("b", "x")], "")),
     ];
+    let resource = &list::workloads()[0];
+    let keep = |json: &str| Listed::read(resource, json).map(Some);
     let (found, _) = scripted(answers, async |client| {
-        audit::list(&client, &audit::workloads()[0], None, &audit::mentions_prefect, &mut |_| {})
-            .await
-            .unwrap()
+        Collection { resource, namespace: None }.list(&client, &keep, &mut |_| {}).await.unwrap()
     });
     assert_eq!(found.len(), 2);
-    assert_eq!(found[0]["kind"], "Deployment");
+    assert_eq!(found[0].object["kind"], "Deployment");
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::bail;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::Client;
+use kube::core::ApiResource;
 
 use super::cluster::{Scope, block_on, unreachable_at};
 use super::policy::PolicyFile;
 use super::progress::Progress;
 use super::{Outcome, note};
-use crate::cluster::audit::{self, Resource};
 use crate::cluster::eject::{self, Ejected, Target};
+use crate::cluster::list::{self, Collection, Listed};
 use crate::migration::container::NAME;
 use crate::policy::Policy;
 
@@ -109,21 +111,21 @@ async fn blocker(client: &Client, targets: &[Target]) -> anyhow::Result<Option<S
 /// Everything with our container in its template.
 async fn find(client: &Client, namespace: Option<&str>, policy: &Policy) -> anyhow::Result<Vec<Target>> {
     let mut progress = Progress::new();
-    let mut resources: Vec<(Resource, String)> = audit::workloads()
-        .into_iter()
-        .filter(|resource| matches!(resource.kind.as_str(), "Deployment" | "StatefulSet"))
+    let mut resources: Vec<(ApiResource, String)> = [list::known::<Deployment>(), list::known::<StatefulSet>()]
         .map(|resource| (resource, "/spec/template".to_owned()))
-        .collect();
-    for resource in audit::more(client, policy.kinds()).await? {
+        .into();
+    for resource in list::more(client, policy.kinds()).await? {
         let template = policy.kinds().iter().find(|named| named.kind == resource.kind);
         resources.extend(template.map(|named| (resource, named.template.clone())));
     }
     let mut targets = Vec::new();
     for (resource, template) in &resources {
         let mut tell = |read| progress.at(read, None, &resource.plural);
-        let wanted = |json: &str| json.contains(NAME);
-        let objects = audit::list(client, resource, namespace, &wanted, &mut tell).await?;
-        targets.extend(objects.iter().filter_map(|object| Target::of(resource, object, template)));
+        let keep = |json: &str| {
+            let ours = json.contains(NAME).then(|| Listed::read(resource, json)).transpose()?;
+            Ok(ours.and_then(|listed| Target::of(resource, listed, template)))
+        };
+        targets.extend(Collection { resource, namespace }.list(client, &keep, &mut tell).await?);
     }
     Ok(targets)
 }

@@ -119,9 +119,10 @@ fn says_when_something_puts_it_back() {
 
 #[test]
 fn an_object_that_changed_in_the_meantime_is_left_alone() {
-    let target = Target::of(&audit::workloads()[0], &object("a", &["x", NAME]), "/spec/template").unwrap();
+    let resource = list::known::<Deployment>();
+    let listed = Listed::read(&resource, &object("a", &["x", NAME]).to_string()).unwrap();
+    let patch = Target::of(&resource, listed, "/spec/template").unwrap().patch();
     let mut moved = object("a", &[NAME, "x"]);
-    let patch: json_patch::Patch = serde_json::from_value(target.patch()).unwrap();
     let before = moved.clone();
     assert!(json_patch::patch(&mut moved, &patch).is_err());
     assert_eq!(moved, before);

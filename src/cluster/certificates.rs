@@ -6,7 +6,7 @@
 //! wins, and the others read what it wrote. A leader would add a thing that can be stuck, and all replicas must read
 //! the Secret anyway.
 //!
-//! By polling a handful of named objects: a watch needs the right to list, and a wiped `caBundle` is mended as soon
+//! By polling a handful of named objects: a watch needs the right to list, and a wiped `caBundle` is put right as soon
 //! by the next look. The time is the API server's (the `Date` of its answers): it is the one that judges the
 //! certificate, and replicas with clocks of their own would disagree about it.
 
@@ -16,13 +16,22 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::Client;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use json_patch::jsonptr::{PointerBuf, Token};
+use json_patch::{AddOperation, PatchOperation, ReplaceOperation, TestOperation};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Patch;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::objects::{ObjectError, Objects, Target, Written};
+use super::webhooks::Configuration;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Current;
 use crate::tls::identity::IdentityError;
@@ -60,7 +69,7 @@ pub struct Keeper {
     served: Material,
     said: Option<(String, Instant)>,
     /// CAs that the Secret does not know, and since when we see them.
-    strangers: BTreeMap<String, Instant>,
+    unknown: BTreeMap<String, Instant>,
 }
 
 /// Why something could not be kept right. The last good certificate is served all the while.
@@ -77,58 +86,58 @@ pub enum KeeperError {
     Unusable(#[source] IdentityError),
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(rename = "resourceVersion")]
-    version: String,
+/// Our webhook configurations, as they were seen.
+#[derive(Default)]
+struct Configurations {
+    mutating: Vec<MutatingWebhookConfiguration>,
+    validating: Vec<ValidatingWebhookConfiguration>,
 }
 
-#[derive(Deserialize)]
-struct Secret {
-    metadata: Metadata,
-    #[serde(default)]
-    data: Option<BTreeMap<String, String>>,
-}
+impl Configurations {
+    /// The `caBundle` of every webhook.
+    fn bundles(&self) -> impl Iterator<Item = &[u8]> {
+        let mutating = self.mutating.iter().flat_map(Configuration::webhooks);
+        let validating = self.validating.iter().flat_map(Configuration::webhooks);
+        mutating.chain(validating).map(|(_, client)| bundle(client))
+    }
 
-#[derive(Deserialize)]
-struct Configuration {
-    metadata: Metadata,
-    #[serde(default)]
-    webhooks: Vec<Webhook>,
-}
-
-#[derive(Deserialize)]
-struct Webhook {
-    name: String,
-    #[serde(rename = "clientConfig", default)]
-    client: ClientConfig,
-}
-
-#[derive(Deserialize, Default)]
-struct ClientConfig {
-    #[serde(rename = "caBundle", default)]
-    bundle: Option<String>,
-}
-
-impl Webhook {
-    fn bundle(&self) -> Vec<u8> {
-        self.client.bundle.as_deref().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default()
+    fn is_empty(&self) -> bool {
+        self.mutating.is_empty() && self.validating.is_empty()
     }
 }
 
-impl Secret {
-    fn material(&self) -> Material {
-        let field = |key: &str| {
-            let text = self.data.as_ref().and_then(|data| data.get(key));
-            let bytes = text.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-            String::from_utf8(bytes).unwrap_or_default()
-        };
-        Material {
-            authorities: field("ca.crt"),
-            authority_key: field("ca.key"),
-            certificate: field("tls.crt"),
-            key: field("tls.key"),
-        }
+fn bundle(client: &WebhookClientConfig) -> &[u8] {
+    client.ca_bundle.as_ref().map_or(&[], |bytes| &bytes.0)
+}
+
+/// The certificates in a Secret; what is not there or no text is empty.
+fn material(secret: &Secret) -> Material {
+    let field = |key: &str| {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+        bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).unwrap_or_default()
+    };
+    Material {
+        authorities: field("ca.crt"),
+        authority_key: field("ca.key"),
+        certificate: field("tls.crt"),
+        key: field("tls.key"),
+    }
+}
+
+/// What a Secret with these certificates looks like, written on this version of it.
+fn written(wanted: &Material, version: Option<String>) -> Secret {
+    let fields = [
+        ("ca.crt", &wanted.authorities),
+        ("ca.key", &wanted.authority_key),
+        ("tls.crt", &wanted.certificate),
+        ("tls.key", &wanted.key),
+    ];
+    Secret {
+        metadata: ObjectMeta { resource_version: version, ..ObjectMeta::default() },
+        data: Some(
+            fields.map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes()))).into(),
+        ),
+        ..Secret::default()
     }
 }
 
@@ -151,7 +160,7 @@ impl Keeper {
             jitter: managed::jitter(),
             served: Material::default(),
             said: None,
-            strangers: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
@@ -208,57 +217,74 @@ impl Keeper {
             }
             other => other,
         };
-        let material = self.secret(configurations.as_deref().unwrap_or_default()).await?;
-        let mended = match configurations {
-            Ok(configurations) => self.mend_all(&configurations, &material).await,
+        let seen = configurations.as_ref().ok();
+        let (material, problem) = match self.secret(seen.unwrap_or(&Configurations::default())).await {
+            Ok(material) => (material, None),
+            // Without its Secret the replica serves on what it has. API servers must go on to trust that, so the
+            // `caBundle` is kept right by the CA in memory until somebody brings the Secret back.
+            Err(problem) if self.served != Material::default() => (self.served.clone(), Some(problem)),
+            Err(problem) => return Err(problem),
+        };
+        let repaired = match configurations {
+            Ok(configurations) => self.repair_all(&configurations, &material, problem.is_none()).await,
             Err(error) => Err(error.into()),
         };
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
         // A leaf of a CA that the API servers have only just been told of waits for the next look, if there is
         // another one to serve.
-        if !matches!(mended, Ok(true)) || self.served == Material::default() {
+        if !matches!(repaired, Ok(true)) || self.served == Material::default() {
             self.serve(&material)?;
         }
-        mended.map(drop)
+        repaired.map(drop)
     }
 
-    /// Puts every `caBundle` right; whether one was not.
-    async fn mend_all(
+    /// Puts every `caBundle` right; whether one was not. Where the Secret was not read (`known` is false) nobody can
+    /// tell whose CA the others are: all of them stay.
+    async fn repair_all(
         &mut self,
-        configurations: &[(Target, Configuration)],
+        configurations: &Configurations,
         material: &Material,
+        known: bool,
     ) -> Result<bool, KeeperError> {
         let now = Instant::now();
-        let webhooks = configurations.iter().flat_map(|(_, configuration)| &configuration.webhooks);
-        let seen: Vec<String> =
-            webhooks.flat_map(|webhook| managed::unknown_cas(&webhook.bundle(), material)).collect();
-        self.strangers.retain(|stranger, _| seen.contains(stranger));
-        for stranger in seen {
-            self.strangers.entry(stranger).or_insert(now);
+        let seen: Vec<String> = match known {
+            true => configurations
+                .bundles()
+                .flat_map(|bundle| managed::unknown_cas(bundle, material))
+                .collect(),
+            false => Vec::new(),
+        };
+        self.unknown.retain(|authority, _| seen.contains(authority));
+        for authority in seen {
+            self.unknown.entry(authority).or_insert(now);
         }
-        let banished: Vec<String> = self
-            .strangers
+        let revoked: Vec<String> = self
+            .unknown
             .iter()
             .filter(|(_, since)| now - **since > GRACE)
-            .map(|(stranger, _)| stranger.clone())
+            .map(|(authority, _)| authority.clone())
             .collect();
-        let mut mended = false;
-        for (target, _) in configurations {
-            mended |= self.mend(target, material, &banished).await?;
+        let mut repaired = false;
+        for configuration in &configurations.mutating {
+            repaired |= self.repair(configuration, material, &revoked).await?;
         }
-        Ok(mended)
+        for configuration in &configurations.validating {
+            repaired |= self.repair(configuration, material, &revoked).await?;
+        }
+        Ok(repaired)
     }
 
     /// Reads the Secret and writes it until it is as it should be.
-    async fn secret(&self, configurations: &[(Target, Configuration)]) -> Result<Material, KeeperError> {
+    async fn secret(&self, configurations: &Configurations) -> Result<Material, KeeperError> {
         let (namespace, name) = &self.plan.secret;
-        let target = Target {
-            path: format!("/api/v1/namespaces/{namespace}/secrets/{name}"),
-            object: format!("Secret `{namespace}/{name}`"),
-        };
+        let target =
+            Target::<Secret>::new(Some(namespace), name, format!("Secret `{namespace}/{name}`"));
         for attempt in 0..TRIES {
             let missing = || ObjectError::Missing { object: target.object.clone() };
-            let (secret, now) = self.objects.get::<Secret>(&target).await?.ok_or_else(missing)?;
-            let material = secret.material();
+            let (secret, now) = self.objects.get(&target).await?.ok_or_else(missing)?;
+            let material = material(&secret);
             let circumstances = Circumstances {
                 names: self.plan.names.clone(),
                 now,
@@ -270,17 +296,9 @@ impl Keeper {
                     Step::Keep => return Ok(material),
                     Step::Write { material, authority, leaf } => (material, authority, leaf),
                 };
-            let body = json!({
-                "metadata": {"resourceVersion": secret.metadata.version},
-                "data": {
-                    "ca.crt": STANDARD.encode(&wanted.authorities),
-                    "ca.key": STANDARD.encode(&wanted.authority_key),
-                    "tls.crt": STANDARD.encode(&wanted.certificate),
-                    "tls.key": STANDARD.encode(&wanted.key),
-                },
-            });
-            match self.objects.patch::<Value>(&target, "application/merge-patch+json", &body).await? {
-                Written::Done(_) => {
+            let patch = Patch::Merge(written(&wanted, secret.metadata.resource_version));
+            match self.objects.patch(&target, &patch).await? {
+                Written::Done => {
                     tracing::info!(authority, leaf, "wrote new certificates");
                     self.metrics.renewed(authority, leaf);
                     return Ok(wanted);
@@ -302,59 +320,33 @@ impl Keeper {
     }
 
     /// Our webhook configurations, as they are.
-    async fn configurations(&self) -> Result<Vec<(Target, Configuration)>, ObjectError> {
-        let mut all = Vec::new();
+    async fn configurations(&self) -> Result<Configurations, ObjectError> {
+        let mut all = Configurations::default();
         for name in &self.plan.configurations {
-            let before = all.len();
-            for kind in ["mutating", "validating"] {
-                let target = Target {
-                    path: format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{name}"),
-                    object: format!("the {kind} webhook configuration `{name}`"),
-                };
-                if let Some((configuration, _)) = self.objects.get::<Configuration>(&target).await? {
-                    all.push((target, configuration));
-                }
-            }
-            if all.len() == before {
+            let mutating = self.objects.get(&configuration(name)).await?;
+            let validating = self.objects.get(&configuration(name)).await?;
+            if mutating.is_none() && validating.is_none() {
                 return Err(ObjectError::Missing { object: format!("webhook configuration `{name}`") });
             }
+            all.mutating.extend(mutating.map(|(found, _)| found));
+            all.validating.extend(validating.map(|(found, _)| found));
         }
         Ok(all)
     }
 
     /// Puts right the `caBundle` of each webhook of a configuration, and nothing else of it; whether it had to.
-    async fn mend(
-        &self,
-        target: &Target,
-        material: &Material,
-        banished: &[String],
-    ) -> Result<bool, ObjectError> {
+    async fn repair<K>(&self, seen: &K, material: &Material, revoked: &[String]) -> Result<bool, ObjectError>
+    where
+        K: Configuration + Resource<DynamicType = ()> + DeserializeOwned,
+    {
+        let target = configuration::<K>(Configuration::metadata(seen).name.as_deref().unwrap_or_default());
         for attempt in 0..TRIES {
-            let Some((configuration, now)) = self.objects.get::<Configuration>(target).await? else {
+            let Some((current, now)) = self.objects.get(&target).await? else {
                 return Ok(false);
             };
-            let mut operations = Vec::new();
-            for (index, webhook) in configuration.webhooks.iter().enumerate() {
-                if let Some(bundle) = managed::bundle(&webhook.bundle(), material, now, banished) {
-                    let at = format!("/webhooks/{index}");
-                    operations
-                        .push(json!({"op": "test", "path": format!("{at}/name"), "value": webhook.name}));
-                    let path = format!("{at}/clientConfig/caBundle");
-                    operations.push(json!({"op": "add", "path": path, "value": STANDARD.encode(bundle)}));
-                }
-            }
-            if operations.is_empty() {
-                return Ok(false);
-            }
-            // The API server compares it with the object's own, as in an update.
-            let version = configuration.metadata.version;
-            operations.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
-            match self
-                .objects
-                .patch::<Value>(target, "application/json-patch+json", &Value::from(operations))
-                .await?
-            {
-                Written::Done(_) => {
+            let Some(patch) = repair(&current, material, now, revoked) else { return Ok(false) };
+            match self.objects.patch(&target, &Patch::Json::<()>(patch)).await? {
+                Written::Done => {
                     tracing::info!(object = target.object, "put `caBundle` right");
                     self.metrics.bundle_repairs.inc();
                     return Ok(true);
@@ -362,7 +354,7 @@ impl Keeper {
                 Written::Conflict => self.step_aside(attempt).await,
             }
         }
-        Err(ObjectError::Contended { object: target.object.clone() })
+        Err(ObjectError::Contended { object: target.object })
     }
 
     /// Lets the others finish: longer each time, and each replica differently.
@@ -371,10 +363,45 @@ impl Keeper {
     }
 }
 
+fn configuration<K: Configuration + Resource<DynamicType = ()>>(name: &str) -> Target<K> {
+    Target::new(None, name, format!("the {} webhook configuration `{name}`", K::SORT))
+}
+
+/// The patch that puts every `caBundle` of a configuration right, where one is not.
+fn repair<K: Configuration>(
+    configuration: &K,
+    material: &Material,
+    now: i64,
+    revoked: &[String],
+) -> Option<json_patch::Patch> {
+    let mut operations = Vec::new();
+    for (index, (name, client)) in configuration.webhooks().into_iter().enumerate() {
+        if let Some(wanted) = managed::bundle(bundle(client), material, now, revoked) {
+            let webhook = PointerBuf::from_tokens([Token::new("webhooks"), Token::from(index)]);
+            operations.push(PatchOperation::Test(TestOperation {
+                path: webhook.with_trailing_token("name"),
+                value: name.into(),
+            }));
+            operations.push(PatchOperation::Add(AddOperation {
+                path: webhook.with_trailing_token("clientConfig").with_trailing_token("caBundle"),
+                value: STANDARD.encode(wanted).into(),
+            }));
+        }
+    }
+    if operations.is_empty() {
+        return None;
+    }
+    // The API server compares it with the object's own, as in an update.
+    operations.push(PatchOperation::Replace(ReplaceOperation {
+        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
+        value: Configuration::metadata(configuration).resource_version.clone().into(),
+    }));
+    Some(json_patch::Patch(operations))
+}
+
 /// Whether every `caBundle` was seen to hold the CA that signs. Without configurations of ours nobody can tell, and
 /// the hour that a new CA waits must do.
-fn spread(configurations: &[(Target, Configuration)], material: &Material, plan: &Plan) -> bool {
-    let mut webhooks = configurations.iter().flat_map(|(_, configuration)| &configuration.webhooks);
+fn spread(configurations: &Configurations, material: &Material, plan: &Plan) -> bool {
     (!configurations.is_empty() || plan.configurations.is_empty())
-        && webhooks.all(|webhook| managed::holds_signer(&webhook.bundle(), material))
+        && configurations.bundles().all(|bundle| managed::holds_signer(bundle, material))
 }

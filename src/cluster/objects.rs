@@ -1,12 +1,15 @@
 //! Single objects of the API server, read and patched by name. There is nothing here that needs `list` or `watch`.
 
+use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
-use kube::Client;
+use kube::api::{GetParams, Patch, PatchParams};
 use kube::client::Body;
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use thiserror::Error;
 
 use crate::tls::identity::seconds;
@@ -77,62 +80,74 @@ pub enum ObjectError {
     },
 }
 
-/// An object that we may touch.
-#[derive(Clone)]
-pub(super) struct Target {
-    pub(super) path: String,
+/// An object of a known kind that we may touch.
+pub(super) struct Target<K> {
+    request: Request,
+    name: String,
     pub(super) object: String,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Resource<DynamicType = ()>> Target<K> {
+    /// The object by its names; `object` is what messages call it.
+    pub(super) fn new(namespace: Option<&str>, name: &str, object: String) -> Self {
+        let request = Request::new(K::url_path(&(), namespace));
+        Target { request, name: name.to_owned(), object, kind: PhantomData }
+    }
 }
 
 /// What became of a write.
-pub(super) enum Written<T> {
-    Done(T),
+pub(super) enum Written {
+    Done,
     Conflict,
 }
 
-/// Reads and patches.
+/// Reads and patches, by the typed requests of kube. Not by its `Api`, which keeps the head of an answer to itself:
+/// the time that counts here is the API server's, from the `Date` of its answers.
 pub(super) struct Objects(pub(super) Client);
 
 impl Objects {
     /// Reads an object and the API server's time; none where it is not there.
-    pub(super) async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<K: DeserializeOwned>(
         &self,
-        target: &Target,
-    ) -> Result<Option<(T, i64)>, ObjectError> {
-        let request = http::Request::get(&target.path).body(Body::empty()).expect("our paths are URIs");
-        let (status, now, body) = self.send(target, "get", request).await?;
+        target: &Target<K>,
+    ) -> Result<Option<(K, i64)>, ObjectError> {
+        let request = target.request.get(&target.name, &GetParams::default());
+        let (status, now, body) = self.send(&target.object, "get", request).await?;
         match status {
             404 => Ok(None),
-            _ => Ok(Some((read(&body, target)?, now))),
+            // The parser's own message could quote the Secret.
+            _ => serde_json::from_slice(&body)
+                .map(|object| Some((object, now)))
+                .map_err(|_| ObjectError::Unreadable { object: target.object.clone() }),
         }
     }
 
-    pub(super) async fn patch<T: DeserializeOwned>(
+    pub(super) async fn patch<K, T: Serialize>(
         &self,
-        target: &Target,
-        media: &str,
-        body: &Value,
-    ) -> Result<Written<T>, ObjectError> {
-        let request = http::Request::patch(format!("{}?fieldManager={MANAGER}", target.path))
-            .header(http::header::CONTENT_TYPE, media)
-            .body(Body::from(body.to_string().into_bytes()))
-            .expect("our paths are URIs");
-        let (status, _, body) = self.send(target, "patch", request).await?;
+        target: &Target<K>,
+        patch: &Patch<T>,
+    ) -> Result<Written, ObjectError> {
+        let parameters =
+            PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let request = target.request.patch(&target.name, &parameters, patch);
+        let (status, _, _) = self.send(&target.object, "patch", request).await?;
         match status {
             // 404: taken away between two requests. 422: a `test` that does not hold any more.
             404 | 409 | 422 => Ok(Written::Conflict),
-            _ => Ok(Written::Done(read(&body, target)?)),
+            _ => Ok(Written::Done),
         }
     }
 
     /// Sends one request: status (2xx, 404, 409 or 422), the API server's time, body.
     async fn send(
         &self,
-        target: &Target,
+        object: &str,
         verb: &'static str,
-        request: http::Request<Body>,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<(u16, i64, Vec<u8>), ObjectError> {
-        let object = || target.object.clone();
+        let object = || object.to_owned();
+        let request = request.expect("our names and parameters make a request").map(Body::from);
         let exchange = async {
             let response = self.0.send(request).await?;
             let (head, body) = response.into_parts();
@@ -150,11 +165,6 @@ impl Objects {
             status => Err(ObjectError::Refused { status, verb, object: object() }),
         }
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8], target: &Target) -> Result<T, ObjectError> {
-    // The parser's own message could quote the Secret.
-    serde_json::from_slice(body).map_err(|_| ObjectError::Unreadable { object: target.object.clone() })
 }
 
 /// Reads `Mon, 23 Nov 2026 14:04:35 GMT` (RFC 9110), as seconds since 1970.

@@ -331,6 +331,36 @@ async fn a_wiped_bundle_is_restored_and_a_foreign_ca_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_its_secret_a_replica_keeps_what_it_serves_trusted() {
+    let api = Api::new(START);
+    let mut one = replica(&api);
+    one.keeper.look().await.unwrap();
+    let (authorities, secret) = (api.secret("ca.crt"), api.get(SECRET));
+    let foreign = Authority::new("foreign").pem();
+    api.remove(SECRET);
+    api.set_bundle(MUTATING, 0, None);
+    api.set_bundle(VALIDATING, 0, Some(&foreign));
+    for _ in 0..3 {
+        let error = one.keeper.look().await.unwrap_err().to_string();
+        assert!(error.contains("Secret `prefect-guard/prefect-guard-tls` is not there"), "{error}");
+        // Longer than a CA that nobody knows is kept beside one that is known.
+        tokio::time::advance(Duration::from_secs(3_000)).await;
+    }
+    let bundles = api.bundles();
+    assert!(bundles.iter().all(|bundle| bundle.contains(authorities.trim())), "{bundles:?}");
+    assert!(bundles[1].contains(foreign.trim()), "nobody can tell whose it is");
+    assert!(one.current.get().is_some());
+    // A replica that never read the Secret has nothing to keep right.
+    let mut fresh = replica(&api);
+    api.set_bundle(MUTATING, 0, None);
+    fresh.keeper.look().await.unwrap_err();
+    assert_eq!(api.bundles()[0], "");
+    api.put(SECRET, secret);
+    one.keeper.look().await.unwrap();
+    all_is_well(&api, START);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_hour_without_the_api_server_is_survived_without_a_hot_loop() {
     let api = Api::new(START);
     let Replica { keeper, current, metrics } = replica(&api);
