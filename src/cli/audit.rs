@@ -93,8 +93,7 @@ fn one(
 ) {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     report.objects += 1;
-    let about =
-        About::new(report.objects, &resource.kind, &text(&metadata.namespace), &text(&metadata.name));
+    let about = About::new(report.objects, &resource.kind, &text(&metadata.namespace), &text(&metadata.name));
     match judge(object, policy, how) {
         Ok(verdict) => {
             report.workloads += usize::from(verdict.workload);

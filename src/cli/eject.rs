@@ -111,9 +111,10 @@ async fn blocker(client: &Client, targets: &[Target]) -> anyhow::Result<Option<S
 /// Everything with our container in its template.
 async fn find(client: &Client, namespace: Option<&str>, policy: &Policy) -> anyhow::Result<Vec<Target>> {
     let mut progress = Progress::new();
-    let mut resources: Vec<(ApiResource, String)> = [list::known::<Deployment>(), list::known::<StatefulSet>()]
-        .map(|resource| (resource, "/spec/template".to_owned()))
-        .into();
+    let mut resources: Vec<(ApiResource, String)> =
+        [list::known::<Deployment>(), list::known::<StatefulSet>()]
+            .map(|resource| (resource, "/spec/template".to_owned()))
+            .into();
     for resource in list::more(client, policy.kinds()).await? {
         let template = policy.kinds().iter().find(|named| named.kind == resource.kind);
         resources.extend(template.map(|named| (resource, named.template.clone())));

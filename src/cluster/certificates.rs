@@ -134,9 +134,7 @@ fn written(wanted: &Material, version: Option<String>) -> Secret {
     ];
     Secret {
         metadata: ObjectMeta { resource_version: version, ..ObjectMeta::default() },
-        data: Some(
-            fields.map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes()))).into(),
-        ),
+        data: Some(fields.map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes()))).into()),
         ..Secret::default()
     }
 }
@@ -250,10 +248,9 @@ impl Keeper {
     ) -> Result<bool, KeeperError> {
         let now = Instant::now();
         let seen: Vec<String> = match known {
-            true => configurations
-                .bundles()
-                .flat_map(|bundle| managed::unknown_cas(bundle, material))
-                .collect(),
+            true => {
+                configurations.bundles().flat_map(|bundle| managed::unknown_cas(bundle, material)).collect()
+            }
             false => Vec::new(),
         };
         self.unknown.retain(|authority, _| seen.contains(authority));
@@ -279,8 +276,7 @@ impl Keeper {
     /// Reads the Secret and writes it until it is as it should be.
     async fn secret(&self, configurations: &Configurations) -> Result<Material, KeeperError> {
         let (namespace, name) = &self.plan.secret;
-        let target =
-            Target::<Secret>::new(Some(namespace), name, format!("Secret `{namespace}/{name}`"));
+        let target = Target::<Secret>::new(Some(namespace), name, format!("Secret `{namespace}/{name}`"));
         for attempt in 0..TRIES {
             let missing = || ObjectError::Missing { object: target.object.clone() };
             let (secret, now) = self.objects.get(&target).await?.ok_or_else(missing)?;

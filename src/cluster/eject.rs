@@ -67,7 +67,8 @@ impl Target {
     pub async fn eject(&self, client: &Client) -> Result<Ejected, ClusterError> {
         // Any kind, those of the policy among them: one field of its template is all that is looked at.
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &self.namespace, &self.resource);
-        let parameters = PatchParams { field_manager: Some("prefect-guard-eject".to_owned()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some("prefect-guard-eject".to_owned()), ..PatchParams::default() };
         let patch = kube::api::Patch::Json::<()>(self.patch());
         match api.patch(&self.name, &parameters, &patch).await {
             Ok(object) if object.data.pointer(self.list.as_str()).and_then(position).is_some() => {
@@ -124,10 +125,9 @@ where
 /// When the API server cannot be reached.
 pub async fn opted_out(client: &Client, namespace: &str) -> Result<bool, ClusterError> {
     match Api::<Namespace>::all(client.clone()).get(namespace).await {
-        Ok(object) => Ok(object
-            .metadata
-            .labels
-            .is_some_and(|labels| labels.get("prefect-guard.io/enabled").is_some_and(|value| value == "false"))),
+        Ok(object) => Ok(object.metadata.labels.is_some_and(|labels| {
+            labels.get("prefect-guard.io/enabled").is_some_and(|value| value == "false")
+        })),
         Err(error) if matches!(status(&error), Some(403 | 404)) => Ok(false),
         Err(error) => Err(ClusterError::new("get", "namespaces", error)),
     }

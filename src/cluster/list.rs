@@ -149,7 +149,8 @@ impl Collection<'_> {
         let mut parameters = ListParams::default().limit(PAGE);
         loop {
             let request = Request::new(&path).list(&parameters).map_err(|_| unreadable())?;
-            let text = client.request_text(request).await.map_err(|e| ClusterError::new("list", plural, e))?;
+            let text =
+                client.request_text(request).await.map_err(|e| ClusterError::new("list", plural, e))?;
             let page: Page<'_> = serde_json::from_str(&text).map_err(|_| unreadable())?;
             let items = page.items.unwrap_or_default();
             read += items.len();

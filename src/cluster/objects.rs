@@ -128,8 +128,7 @@ impl Objects {
         target: &Target<K>,
         patch: &Patch<T>,
     ) -> Result<Written, ObjectError> {
-        let parameters =
-            PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = target.request.patch(&target.name, &parameters, patch);
         let (status, _, _) = self.send(&target.object, "patch", request).await?;
         match status {

@@ -93,7 +93,9 @@ matchExpressions:
 {{- end -}}
 
 {{- define "prefect-guard.webhookAnnotations" -}}
-{{- $annotations := deepCopy .Values.webhook.annotations -}}
+{{- /* Whoever meets a failing call looks at the configuration with `kubectl describe` first. */ -}}
+{{- $annotations := dict "prefect-guard.io/when-calls-fail" "https://github.com/prefect-guard/prefect-guard/blob/main/docs/emergency.md" -}}
+{{- $annotations = mergeOverwrite $annotations (deepCopy .Values.webhook.annotations) -}}
 {{- if eq .Values.tls.mode "cert-manager" -}}
 {{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" .Release.Namespace (include "prefect-guard.fullname" .)) -}}
 {{- end -}}

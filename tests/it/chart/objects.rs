@@ -59,6 +59,21 @@ fn names_are_unique_short_and_in_the_release_namespace() {
     }
 }
 
+/// `kubectl describe` shows it to whoever wonders why calls fail.
+#[test]
+fn webhook_configurations_name_the_page_about_failing_calls() {
+    for (row, arguments) in MATRIX {
+        let objects = render(arguments);
+        for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+            for object in objects.iter().filter(|object| object["kind"] == kind) {
+                let page = &object["metadata"]["annotations"]["prefect-guard.io/when-calls-fail"];
+                let path = page.as_str().and_then(|page| page.rsplit_once("/blob/main/")).expect(row).1;
+                assert!(crate::chart::repository(path).is_file(), "{row}: {path}");
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_stays_behind_after_uninstall() {
     for (row, arguments) in MATRIX {
