@@ -41,7 +41,7 @@ impl<'a> Subject<'a> {
         own: &'a Own<'a>,
         before: Option<&Before<'_>>,
     ) -> Self {
-        let commands = Commands::read(workload);
+        let commands = Commands::read(workload, &settings.environment_programs);
         let opaque = &settings.opaque_values;
         let mut servers = Vec::new();
         let mut database_commands = Vec::new();

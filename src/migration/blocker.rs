@@ -6,15 +6,13 @@ use std::ops::Deref;
 
 use super::call;
 use super::container::NAME;
-use crate::environment::Environment;
+use super::preparation::{self, Need};
 use crate::kubernetes::pod::Annotations;
 use crate::kubernetes::{Container, Workload};
 use crate::policy::Settings;
 use crate::policy::annotations::Own;
 use crate::prefect::asyncpg::Address;
-use crate::prefect::settings::Field;
 use crate::server::Server;
-use crate::shell::command::Change;
 use crate::text::basename;
 
 /// Why nothing is injected.
@@ -38,12 +36,45 @@ pub enum Blocker {
     SettingInScript,
     /// Prefect is called in an environment that the server's script sets up: no other container can call it so.
     ProgramInScript,
+    /// The server's script prepares what a migration needs, and a migration cannot do the same.
+    Unprepared(Unprepared),
     /// An ordinary container has the reserved name.
     NameTaken,
     /// The database is reached through an ordinary container of the pod, which starts after all initContainers.
     OrdinaryProxy(String),
     /// Something sets up the network or the secrets after our container has run.
     NoNetwork(Hazard),
+}
+
+/// What only the server's own script prepares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprepared {
+    /// It installs Prefect.
+    InstallsPrefect,
+    /// It installs packages, and does more than prepare.
+    Installs,
+    /// It starts what answers at the database's address.
+    StartsProxy,
+}
+
+impl Unprepared {
+    /// Why no migration is injected, and what to do about it.
+    pub fn reason(self) -> (&'static str, &'static str) {
+        match self {
+            Unprepared::InstallsPrefect => (
+                "the server's own script installs Prefect, so no other container has it",
+                "build an image that holds Prefect, and call it there",
+            ),
+            Unprepared::Installs => (
+                "the server's own script installs packages, and does more than an initContainer may repeat",
+                "build an image that holds these packages",
+            ),
+            Unprepared::StartsProxy => (
+                "the server's own script starts what leads to the database, which an initContainer does not run",
+                "run it as a native sidecar: an initContainer with `restartPolicy: Always`",
+            ),
+        }
+    }
 }
 
 /// An injector that comes too late for an initContainer.
@@ -84,57 +115,31 @@ pub fn first(
     if lead.database.is_throwaway_sqlite() {
         return Some(Blocker::ThrowawaySqlite);
     }
-    // What a wrapper in the argv sets (`env URL=…`, `op run --`) it sets for the migration too: it is copied.
-    let in_script = lead.invocation.server().is_none_or(|call| call.position.is_none());
-    if in_script && (lead.database.is_only_in_script() || script_sets_database(lead)) {
-        return Some(Blocker::SettingInScript);
-    }
-    if !call::is_known(lead) {
-        return Some(Blocker::ProgramInScript);
+    if let Some(blocker) = in_script(lead) {
+        return Some(blocker);
     }
     ordinary_proxy(workload, lead)
         .map(|name| Blocker::OrdinaryProxy(name.to_owned()))
         .or_else(|| network_hazard(workload).map(Blocker::NoNetwork))
 }
 
-/// Whether the server's script sets what a migration needs to reach the same database, otherwise than `env` does.
-fn script_sets_database(lead: &Server<'_>) -> bool {
-    if call::position(lead).is_some() {
-        // What a wrapper sets stands in the migration's command line too.
-        return false;
+/// What the server's script does that a migration outside of it cannot do.
+fn in_script(lead: &Server<'_>) -> Option<Blocker> {
+    if !call::is_known(lead) {
+        return Some(match preparation::of(lead).installs_prefect {
+            true => Blocker::Unprepared(Unprepared::InstallsPrefect),
+            false => Blocker::ProgramInScript,
+        });
     }
-    let pod = Environment::new(lead.container, true);
-    let is_new = |name: &str, value: Option<&str>| {
-        pod.get(name).is_none_or(|known| value != Some(&*pod.value(known.index).text))
+    let unprepared = match preparation::needed(lead)? {
+        Need::Proxy => Unprepared::StartsProxy,
+        _ if preparation::repeated(lead).is_some() => return None,
+        Need::Setting => return Some(Blocker::SettingInScript),
+        Need::Packages => Unprepared::Installs,
+        // The file may be about something else.
+        Need::File => return None,
     };
-    let sets = |change: &Change| match change {
-        Change::Set { name, value, exported: true } => picks_database(name) && is_new(name, value.as_deref()),
-        _ => false,
-    };
-    lead.invocation.changes_before_main().iter().any(sets)
-        || lead.invocation.profile_settings.iter().any(|(name, _)| {
-            picks_database(name) && !pod.variables().any(|known| known.name.eq_ignore_ascii_case(name))
-        })
-}
-
-/// Whether a variable has a say in which database is reached, or in whether it lets one in.
-fn picks_database(name: &str) -> bool {
-    let picks = |field: Field| {
-        field.is_component()
-            || field.is_group()
-            || field.is_tls()
-            || matches!(
-                field,
-                Field::Url | Field::OrionUrl | Field::SearchPath | Field::Profile | Field::ProfilesPath
-            )
-    };
-    Field::named(name).is_some_and(|(field, _)| picks(field))
-        // What asyncpg reads by itself.
-        || matches!(
-            name,
-            "PGHOST" | "PGPORT" | "PGUSER" | "PGPASSWORD" | "PGPASSFILE" | "PGDATABASE" | "PGSSLMODE" | "PGSSLROOTCERT"
-                | "PGSSLCERT" | "PGSSLKEY" | "PGSSLCRL" | "PGSERVICE" | "PGSERVICEFILE"
-        )
+    Some(Blocker::Unprepared(unprepared))
 }
 
 /// Images of proxies to a database, by the last segment of their repository.

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::preparation::{self, Repeated};
 use crate::kubernetes::image::ImageRef;
 use crate::policy::{OnNewerSchema, Serialize};
 use crate::server::Server;
@@ -82,9 +83,10 @@ pub(super) fn position(server: &Server<'_>) -> Option<Position> {
 
 /// Whether the migration can call Prefect at all: a script may set up the only place where it is found.
 pub(super) fn is_known(server: &Server<'_>) -> bool {
-    position(server).is_some()
-        || is_official(&server.container.image)
-        || called(&server.invocation) != Called::Unknown
+    let prepared = preparation::of(server);
+    let installs =
+        prepared.installs_prefect || prepared.installs_project && !is_official(&server.container.image);
+    position(server).is_some() || !installs && called(&server.invocation) != Called::Unknown
 }
 
 /// How a migration can call what a script calls.
@@ -206,13 +208,42 @@ fn from_scratch<'a>(
         Called::OnPath | Called::Unknown => vec![Cow::Borrowed("prefect")],
     };
     let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
+    let locked = script.is_some();
+    let line: Vec<Word<'a>> = script.into_iter().flatten().chain(call).collect();
+    let before = before_script(server);
+    if !before.is_empty() {
+        // The split of the server's own argv stays as far as its words do.
+        let boundary = container.command.len().min(before.len());
+        return split(before.into_iter().chain(line).collect(), boundary);
+    }
     let keeps_entrypoint =
         container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
-    match (keeps_entrypoint, script) {
-        (true, script) => (Vec::new(), script.into_iter().flatten().chain(call).collect()),
-        (false, Some(script)) => (script.to_vec(), call),
-        (false, None) => (call[..1].to_vec(), call[1..].to_vec()),
+    let boundary = match (keeps_entrypoint, locked) {
+        (true, _) => 0,
+        (false, true) => 4,
+        (false, false) => 1,
+    };
+    split(line, boundary)
+}
+
+/// The words of the server's argv that the migration has too: the wrappers before its shell (the image's entrypoint
+/// installs packages, others fill the environment), and the part of its script that prepares.
+fn before_script<'a>(server: &Server<'a>) -> Vec<Word<'a>> {
+    let container = server.container;
+    let argv = |count: usize| container.command.iter().chain(&container.args).take(count).map(|word| &**word);
+    if let Some(Repeated { shell, script, before }) = preparation::repeated(server) {
+        let name = argv(shell + 1).last().map_or("sh", basename);
+        let script_text = Cow::Owned(format!("{before}exec \"$@\""));
+        return argv(script).map(Cow::Borrowed).chain([script_text, Cow::Borrowed(name)]).collect();
     }
+    let shell = server.invocation.server().and_then(|call| Some(call.script.as_ref()?.shell)).unwrap_or(0);
+    let restarts = argv(shell).any(|word| programs::restarts(basename(word)));
+    if restarts { Vec::new() } else { argv(shell).map(Cow::Borrowed).collect() }
+}
+
+fn split<'a>(mut line: Vec<Word<'a>>, at: usize) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
+    let args = line.split_off(at.min(line.len()));
+    (line, args)
 }
 
 /// The Python that runs the server's Prefect, where it can be named with confidence.

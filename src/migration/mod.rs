@@ -7,6 +7,7 @@ pub mod blocker;
 pub mod call;
 pub mod container;
 pub mod plan;
+mod preparation;
 pub mod scripted;
 mod staleness;
 

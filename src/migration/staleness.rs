@@ -63,7 +63,7 @@ impl Wanted<'_> {
         match found.strip_suffix(wanted.as_slice()) {
             Some([]) => true,
             Some(wrapper) => {
-                let call = ["prefect", "server", "database", "upgrade"];
+                let call = ["prefect", "server", "database", "upgrade", "-y"];
                 let line: Vec<&str> = wrapper.iter().copied().chain(call).collect();
                 let runs = reading::read(&line, &|_| None);
                 runs.is_migration() && runs.calls.len() == 1

@@ -48,6 +48,10 @@ struct File {
     /// ones: such a value counts as not visible.
     #[serde(default)]
     opaque_values: Vec<String>,
+    /// Programs of your own that fill the environment of what they run (`my-secrets -- prefect server start`), added to
+    /// the built-in ones: a setting that is not in the manifest may come from them.
+    #[serde(default)]
+    environment_programs: Vec<String>,
     /// Further kinds whose pod template is judged as a Deployment's.
     #[serde(default)]
     #[schemars(with = "Vec<KindSetting>")]
@@ -76,6 +80,9 @@ struct Override {
     /// Added to the top level's.
     #[serde(default)]
     opaque_values: Vec<String>,
+    /// Added to the top level's.
+    #[serde(default)]
+    environment_programs: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -246,8 +253,9 @@ fn read(text: &str, catalogue: Catalogue) -> Result<Policy, PolicyError> {
     let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
     let mut general = Settings::default();
     // The two have the same keys. `serde(flatten)` would join them, at the price of the lines of errors.
-    let File { mode, rules, exemptions, migration, opaque_values, .. } = file;
-    settle(&mut general, Override { mode, rules, exemptions, migration, opaque_values }, catalogue)?;
+    let File { mode, rules, exemptions, migration, opaque_values, environment_programs, .. } = file;
+    let written = Override { mode, rules, exemptions, migration, opaque_values, environment_programs };
+    settle(&mut general, written, catalogue)?;
     let namespaces = file.namespaces.into_iter().map(|(name, own)| {
         let mut settings = general.clone();
         settle(&mut settings, own, catalogue)?;
@@ -281,7 +289,7 @@ fn kinds(written: Vec<Spanned<KindSetting>>) -> Result<Vec<KindSetting>, PolicyE
 
 /// Lays what is written over what holds so far.
 fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> Result<(), PolicyError> {
-    let Override { mode, rules, exemptions, migration, opaque_values } = written;
+    let Override { mode, rules, exemptions, migration, opaque_values, environment_programs } = written;
     settings.mode = mode.unwrap_or(settings.mode);
     let rules = rules.resolve(catalogue)?;
     settings.levels.retain(|(rule, _)| rules.iter().all(|(named, _)| named != rule));
@@ -296,6 +304,7 @@ fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> R
     settings.on_newer_schema = migration.on_newer_schema.unwrap_or(settings.on_newer_schema);
     settings.adopted = migration.adopted.unwrap_or(settings.adopted);
     settings.opaque_values.extend(opaque_values.into_iter().filter(|prefix| !prefix.is_empty()));
+    settings.environment_programs.extend(environment_programs);
     Ok(())
 }
 

@@ -124,6 +124,8 @@ pub struct Settings {
     pub adopted: Adopted,
     /// Prefixes of values that something fills in later, beside the built-in ones.
     pub opaque_values: Vec<String>,
+    /// Programs that fill the environment of what they run, beside the built-in ones.
+    pub environment_programs: Vec<String>,
 }
 
 impl Default for Settings {
@@ -138,6 +140,7 @@ impl Default for Settings {
             on_newer_schema: OnNewerSchema::default(),
             adopted: Adopted::default(),
             opaque_values: Vec::new(),
+            environment_programs: Vec::new(),
         }
     }
 }

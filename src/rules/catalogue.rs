@@ -13,9 +13,9 @@ use super::{
     psg113_implicit_database_name, psg114_invalid_database_setting, psg115_setting_unknown_to_version,
     psg116_service_link_collision, psg201_missing_migration, psg202_stale_migration,
     psg203_destructive_database_command, psg204_unreachable_database_proxy, psg205_racing_migrations,
-    psg206_small_migration_memory, psg207_init_without_network, psg301_migration_image_drift,
-    psg302_floating_image, psg303_migration_job_image_drift, psg901_unseen_database_url,
-    psg902_undetected_server, psg903_unknown_annotation,
+    psg206_small_migration_memory, psg207_init_without_network, psg208_broken_migration,
+    psg301_migration_image_drift, psg302_floating_image, psg303_migration_job_image_drift,
+    psg901_unseen_database_url, psg902_undetected_server, psg903_unknown_annotation,
 };
 use crate::rule::{Catalogue, Finding, Report, Rule};
 use crate::subject::Subject;
@@ -73,6 +73,7 @@ pub static REGISTER: &[Entry] = &[
     object(&psg205_racing_migrations::RULE, psg205_racing_migrations::check),
     object(&psg206_small_migration_memory::RULE, psg206_small_migration_memory::check),
     object(&psg207_init_without_network::RULE, psg207_init_without_network::check),
+    object(&psg208_broken_migration::RULE, psg208_broken_migration::check),
     object(&psg301_migration_image_drift::RULE, psg301_migration_image_drift::check),
     object(&psg302_floating_image::RULE, psg302_floating_image::check),
     stream(&psg303_migration_job_image_drift::RULE, psg303_migration_job_image_drift::check),

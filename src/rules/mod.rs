@@ -26,6 +26,7 @@ pub mod psg204_unreachable_database_proxy;
 pub mod psg205_racing_migrations;
 pub mod psg206_small_migration_memory;
 pub mod psg207_init_without_network;
+pub mod psg208_broken_migration;
 pub mod psg301_migration_image_drift;
 pub mod psg302_floating_image;
 pub mod psg303_migration_job_image_drift;

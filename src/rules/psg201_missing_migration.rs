@@ -69,6 +69,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             let help = "call it by its absolute path, or add an initContainer that runs `prefect server database upgrade -y`";
             report.add(&RULE, place, WHAT, help).only_warn(why);
         }
+        Some(Blocker::Unprepared(unprepared)) => {
+            let (why, help) = unprepared.reason();
+            report.add(&RULE, place, WHAT, help).only_warn(Some(why));
+        }
         Some(Blocker::NameTaken) => {
             let what =
                 format!("an ordinary container has the name `{NAME}`, so no migration can be injected");

@@ -1,4 +1,4 @@
-//! PSG203: a command that destroys data, in any container of any pod template.
+//! PSG203: a command that destroys data or the account of its schema, in any container of any pod template.
 
 use super::Subject;
 use crate::rule::{Level, Place, Ratchet, Report, Rule};
@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
     default: Level::Deny,
     since: "0.1.0",
     ratchet: Ratchet::Holds,
-    summary: "`prefect server database reset` or `downgrade` in a pod template",
+    summary: "`prefect server database reset`, `downgrade`, `stamp` or `revision` in a pod template",
     page: include_str!("psg203_destructive_database_command.md"),
     ..Rule::USUAL
 };
@@ -33,6 +33,8 @@ fn report_calls(invocation: &Invocation, verb: &str, place: &Place, report: &mut
         let (command, loss) = match call.action {
             Action::Reset => ("reset", "drops every table"),
             Action::Downgrade => ("downgrade", "drops columns and tables"),
+            Action::Stamp => ("stamp", "marks the schema as migrated without migrating it"),
+            Action::Revision => ("revision", "writes a migration that only this container has"),
             _ => continue,
         };
         let what = format!("{verb} `prefect server database {command}`, which {loss}");

@@ -4,8 +4,8 @@ use super::Subject;
 use crate::kubernetes::image::ImageRef;
 use crate::kubernetes::{Class, ContainerRef};
 use crate::rule::{Level, Place, Report, Rule};
-use crate::text::basename;
-use crate::text::clip;
+use crate::shell::programs;
+use crate::text::{basename, clip};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     name: "undetected-server",
     default: Level::Warn,
     since: "0.1.0",
-    summary: "an annotation names a container that is not there, or a command that may start a server cannot be read",
+    summary: "an annotation names a container that is not there, or what may be a server cannot be read",
     page: include_str!("psg902_undetected_server.md"),
     ..Rule::USUAL
 };
@@ -47,24 +47,104 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             }
         }
     }
-    if !subject.servers.is_empty() || !subject.database_commands.is_empty() {
+    if !subject.servers.is_empty() {
         return;
     }
     for (index, container) in containers.iter().enumerate() {
-        let official = ImageRef::parse(&container.image).is_some_and(|image| image.is_official_prefect());
         let at = ContainerRef { init: false, index };
+        let Some(suspect) = Suspect::of(subject, at) else { continue };
+        let field = if container.command.is_empty() { "args" } else { "command" };
+        let place = match suspect {
+            Suspect::ShellOfTheImage | Suspect::CommandOfTheImage => subject.place(at),
+            _ => subject.place_of(at, field),
+        };
+        report.add(&RULE, place, suspect.what(), suspect.help()).about(&*container.image);
+    }
+}
+
+/// What may be a server, and why it was not taken for one.
+#[derive(Clone, Copy)]
+enum Suspect {
+    /// A sub-command that the manifest does not show.
+    SubCommand,
+    /// A script that is not in the manifest, in Prefect's own image.
+    Script,
+    /// Prefect's own image without a command.
+    ShellOfTheImage,
+    /// Settings of a server, and the image's own command.
+    CommandOfTheImage,
+    /// Settings of a server, and an application that is not Prefect's by name.
+    Application,
+    /// Settings of a server, and a command that cannot be read.
+    Command,
+}
+
+impl Suspect {
+    fn of(subject: &Subject<'_>, at: ContainerRef) -> Option<Suspect> {
+        let container = subject.workload.container(at);
         let invocation = subject.commands.of(at);
-        let what = match () {
-            () if invocation.undecided => {
+        let official = ImageRef::parse(&container.image).is_some_and(|image| image.is_official_prefect());
+        let other_commands = !subject.database_commands.is_empty();
+        let has_settings = container.env.iter().any(|variable| is_for_servers(&variable.name));
+        match () {
+            () if invocation.undecided && !other_commands => Some(Suspect::SubCommand),
+            () if official && invocation.unreadable && !other_commands => Some(Suspect::Script),
+            () if invocation.calls_prefect || !invocation.calls.is_empty() => None,
+            () if container.command.is_empty() && container.args.is_empty() => match (official, has_settings)
+            {
+                (true, _) => Some(Suspect::ShellOfTheImage),
+                (false, true) => Some(Suspect::CommandOfTheImage),
+                (false, false) => None,
+            },
+            () if !has_settings => None,
+            () => {
+                let mut words = container.command.iter().chain(&container.args).map(|word| basename(word));
+                if words.clone().any(programs::serves_applications) {
+                    return Some(Suspect::Application);
+                }
+                // What only prints or waits is no server; a tool of the image's own may be one.
+                let idle = words.find(|word| !word.starts_with('-')).is_some_and(programs::only_prints);
+                (!idle).then_some(Suspect::Command)
+            }
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Suspect::SubCommand => {
                 "the manifest does not show what this `prefect` command does: it may be a server, and was not checked"
             }
-            () if official && invocation.unreadable => {
+            Suspect::Script => {
                 "a Prefect image starts a script that cannot be read: it may be a server, and was not checked"
             }
-            () => continue,
-        };
-        let help = "if it is a server, annotate the pod template with `prefect-guard.io/container: NAME`";
-        let field = if container.command.is_empty() { "args" } else { "command" };
-        report.add(&RULE, subject.place_of(at, field), what, help).about(&*container.image);
+            Suspect::ShellOfTheImage => {
+                "has no command, and that of Prefect's own image is a shell: no server starts here"
+            }
+            Suspect::CommandOfTheImage => {
+                "has settings of a Prefect server and no command: what its image starts may be one, and was not checked"
+            }
+            Suspect::Application => {
+                "has settings of a Prefect server and serves an application: it may be one, and was not checked"
+            }
+            Suspect::Command => {
+                "has settings of a Prefect server and a command that cannot be read: it may be one, and was not checked"
+            }
+        }
     }
+
+    fn help(self) -> &'static str {
+        match self {
+            Suspect::ShellOfTheImage => "for a server, add `command: [prefect, server, start]`",
+            _ => "if it is a server, annotate the pod template with `prefect-guard.io/container: NAME`",
+        }
+    }
+}
+
+/// Whether only a server reads a setting of this name; a worker has no use for it.
+fn is_for_servers(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let server = ["PREFECT_SERVER_", "PREFECT__SERVER_", "PREFECT_API_", "PREFECT_ORION_"];
+    let Some(field) = server.iter().find_map(|prefix| upper.strip_prefix(prefix)) else { return false };
+    let read_by_servers = ["DATABASE_", "SERVICES_", "UI_", "WEBSERVER_", "API_"];
+    read_by_servers.iter().any(|prefix| field.starts_with(prefix))
 }

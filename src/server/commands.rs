@@ -7,9 +7,11 @@ use crate::environment::Environment;
 use crate::kubernetes::expand::{Part, parts};
 use crate::kubernetes::pod::Text;
 use crate::kubernetes::{Container, ContainerRef, Workload};
+use crate::prefect::version::Version;
 use crate::shell::budget::Budget;
 use crate::shell::command::Invocation;
-use crate::shell::reading::{Known, read_within};
+use crate::shell::command_names::CommandNames;
+use crate::shell::reading::{Known, Surroundings, read_within};
 use crate::shell::word::{Piece, Word};
 
 /// What a hook or a probe of a container runs, and the field that says so.
@@ -18,6 +20,7 @@ pub type Hook = (&'static str, Invocation);
 /// The commands of a workload's containers.
 pub struct Commands<'a> {
     workload: &'a Workload<'a>,
+    fillers: &'a [String],
     containers: Vec<Read>,
     init_containers: Vec<Read>,
 }
@@ -30,15 +33,17 @@ struct Read {
 }
 
 impl<'a> Commands<'a> {
-    /// Reads what each container runs.
-    pub fn read(workload: &'a Workload<'a>) -> Self {
+    /// Reads what each container runs. `fillers` are programs that fill the environment of what they run, beside the
+    /// built-in ones.
+    pub fn read(workload: &'a Workload<'a>, fillers: &'a [String]) -> Self {
         let read = |container: &Container<'_>| Read {
-            main: Rc::new(invocation(container, &container.command, &container.args)),
+            main: Rc::new(invocation(container, &container.command, &container.args, fillers)),
             hooks: OnceCell::new(),
         };
         let spec = &workload.template.spec;
         Commands {
             workload,
+            fillers,
             containers: spec.containers.iter().map(|container| read(container)).collect(),
             init_containers: spec.init_containers().iter().map(|container| read(container)).collect(),
         }
@@ -53,7 +58,10 @@ impl<'a> Commands<'a> {
     pub fn hooks(&self, at: ContainerRef) -> &[Hook] {
         self.entry(at).hooks.get_or_init(|| {
             let container = self.workload.container(at);
-            container.hooks().map(|(field, argv)| (field, invocation(container, argv, &[]))).collect()
+            container
+                .hooks()
+                .map(|(field, argv)| (field, invocation(container, argv, &[], self.fillers)))
+                .collect()
         })
     }
 
@@ -70,7 +78,12 @@ impl<'a> Commands<'a> {
 }
 
 /// Settled without reading when no token could name Prefect.
-fn invocation(container: &Container<'_>, command: &[Text<'_>], args: &[Text<'_>]) -> Invocation {
+fn invocation(
+    container: &Container<'_>,
+    command: &[Text<'_>],
+    args: &[Text<'_>],
+    fillers: &[String],
+) -> Invocation {
     let tokens = || command.iter().chain(args);
     // A shell may put the word together: `pre''fect`, `pre\fect`, `$P`, `… | sh`.
     let worth_reading = |token: &str| {
@@ -84,7 +97,16 @@ fn invocation(container: &Container<'_>, command: &[Text<'_>], args: &[Text<'_>]
     let environment = Environment::new(container, true);
     let lookup = |name: &str| known(&environment, name, &budget);
     let words: Vec<Word> = tokens().map(|token| expand(token, &lookup, &budget)).collect();
-    read_within(&words, &lookup, &budget)
+    let names = command_names(&container.image);
+    read_within(&words, &Surroundings { names, fillers, lookup: &lookup }, &budget)
+}
+
+/// How the Prefect of an image compares the names of its commands; one that is not known may be the newest.
+fn command_names(image: &str) -> CommandNames {
+    match Version::of_image(image) {
+        Some(version) if version.is_before(3, 9, 0) => CommandNames::Exact,
+        _ => CommandNames::Folded,
+    }
 }
 
 /// By hand: a searcher for a word costs more than a token is long.
@@ -171,7 +193,7 @@ mod tests {
             "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
         let json = json.to_string();
         let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
-        assert!(invocation(&container, &container.command, &container.args).unreadable);
+        assert!(invocation(&container, &container.command, &container.args, &[]).unreadable);
     }
 
     #[test]
@@ -182,7 +204,7 @@ mod tests {
         let json =
             serde_json::json!({"name": "api", "env": env, "command": ["prefect"], "args": args}).to_string();
         let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
-        assert!(invocation(&container, &container.command, &container.args).unreadable);
+        assert!(invocation(&container, &container.command, &container.args, &[]).unreadable);
     }
 
     #[test]

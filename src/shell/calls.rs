@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::shell::command::{Action, Call, Position, Program};
+use crate::shell::command::{Action, Call, Failure, InScript, Position, Program};
+use crate::shell::command_names::{self, Named, may_lead_to_a_server};
 use crate::shell::interpreter::{Interpreter, Level, Line};
-use crate::shell::options::{is_packaged_prefect, only_talks_of_it};
+use crate::shell::options::is_packaged_prefect;
+use crate::shell::upgrade::{self, Upgrade};
 use crate::shell::word::Word;
 
 /// A Prefect call that was found, before what is known of the place where it stands is added.
@@ -15,6 +17,7 @@ struct Found {
     position: Position,
     /// The words by which Prefect is called.
     words: Vec<Word>,
+    failure: Option<Failure>,
 }
 
 impl Interpreter<'_> {
@@ -36,7 +39,10 @@ impl Interpreter<'_> {
 
     fn serves(&mut self, line: Line<'_>, words: Vec<Word>, program: usize, subcommand: usize, kind: Program) {
         let position = Position { program, subcommand, in_runner: line.in_runner, program_kind: kind };
-        self.found(line, Found { action: Action::Serve, orion: false, profile: None, position, words });
+        self.found(
+            line,
+            Found { action: Action::Serve, orion: false, profile: None, position, words, failure: None },
+        );
     }
 
     /// Prefect's command at `at`, run by the program at `runner` (which may be Prefect itself).
@@ -66,6 +72,7 @@ impl Interpreter<'_> {
     /// after its words.
     pub(super) fn prefect(&mut self, line: Line<'_>, from: usize, position: Position) {
         let given = line.words;
+        self.invocation.calls_prefect = true;
         let mut profile = None;
         let mut words: Vec<&Word> = Vec::new();
         let mut first = None;
@@ -86,44 +93,53 @@ impl Interpreter<'_> {
         }
         let first = first.unwrap_or(from.min(given.len()));
         // A word that cannot be read may also be none, or an option.
-        let readable: Vec<&str> =
-            words.iter().filter(|word| !word.is_brace_list()).filter_map(|word| word.known()).collect();
-        let hides = readable.len() < words.len();
-        let rest = &given[first..];
-        let Some(action) = action(&readable, rest) else {
-            match readable.as_slice() {
-                ["config", "set", ..] => self.config_set(rest),
-                _ if hides => {
-                    self.invocation.undecided |=
-                        readable.first().is_none_or(|word| may_lead_to_a_server(word));
+        let readable: Vec<String> = words
+            .iter()
+            .filter(|word| !word.is_brace_list())
+            .filter_map(|word| Some(self.names.read(word.known()?)))
+            .collect();
+        let names: Vec<&str> = readable.iter().map(String::as_str).collect();
+        let hides = names.len() < words.len();
+        let (action, failure) = match command_names::find(&names) {
+            Named::ConfigSet => return self.config_set(&given[first..]),
+            Named::Action(action) => (action, None),
+            Named::Upgrade => {
+                // The words behind the name; global options may stand between those of the name.
+                let last =
+                    words.get(2).and_then(|last| given.iter().position(|word| std::ptr::eq(word, *last)));
+                match upgrade::read(&given[last.map_or(given.len(), |last| last + 1)..], self.scope.answered)
+                {
+                    Upgrade::Migrates => (Action::Upgrade, None),
+                    Upgrade::StopsShort => (Action::OtherDatabase, None),
+                    Upgrade::Fails(failure) => (Action::BrokenUpgrade, Some(failure)),
                 }
-                ["server" | "orion", "database", ..] => {
-                    self.database(line, Action::OtherDatabase, &readable, profile, position, first);
-                }
-                _ => {}
             }
-            return;
+            _ if hides => {
+                self.invocation.undecided |= names.first().is_none_or(|word| may_lead_to_a_server(word));
+                return;
+            }
+            Named::NoSuchUpgrade(_)
+                if given[first..].iter().any(|word| word.is_one_of(&["--help", "-h"])) =>
+            {
+                return;
+            }
+            Named::NoSuchUpgrade(named) => {
+                let words: Vec<&str> = words[..named].iter().filter_map(|word| word.known()).collect();
+                let words = crate::text::clip(&words.join(" "), 60);
+                (Action::BrokenUpgrade, Some(Failure::NoSuchCommand(words)))
+            }
+            Named::Database => (Action::OtherDatabase, None),
+            Named::Other => return,
         };
-        self.database(line, action, &readable, profile, position, first);
-    }
-
-    fn database(
-        &mut self,
-        line: Line<'_>,
-        action: Action,
-        readable: &[&str],
-        profile: Option<Word>,
-        position: Position,
-        first: usize,
-    ) {
         let words = match position.program_kind {
             Program::PythonModule => {
-                vec![line.words[position.program].clone(), Word::from("-m"), Word::from("prefect")]
+                vec![given[position.program].clone(), Word::from("-m"), Word::from("prefect")]
             }
-            _ => vec![line.words[position.subcommand].clone()],
+            _ => vec![given[position.subcommand].clone()],
         };
+        let orion = names[0] == "orion";
         let position = Position { subcommand: first, ..position };
-        self.found(line, Found { action, orion: readable[0] == "orion", profile, position, words });
+        self.found(line, Found { action, orion, profile, position, words, failure });
     }
 
     /// `prefect config set NAME=VALUE …`
@@ -137,10 +153,12 @@ impl Interpreter<'_> {
     }
 
     fn found(&mut self, line: Line<'_>, found: Found) {
-        let Found { action, orion, profile, position, words } = found;
-        let action = match action {
-            Action::Upgrade if self.scope.failure_is_lost => Action::OtherDatabase,
-            action => action,
+        let Found { action, orion, profile, position, words, failure } = found;
+        let (action, failure) = match action {
+            Action::Upgrade | Action::BrokenUpgrade if self.scope.failure_is_lost => {
+                (Action::OtherDatabase, None)
+            }
+            action => (action, failure),
         };
         let changes = self.changes.seen(self.budget).unwrap_or_else(|| {
             self.invocation.unreadable = true;
@@ -149,29 +167,38 @@ impl Interpreter<'_> {
         });
         let mut whereabouts = self.scope.whereabouts;
         whereabouts.in_runner |= position.in_runner;
-        let position = (line.level == Level::Argv).then_some(position);
-        let call = Call { action, orion, position, profile, words, whereabouts, changes, elsewhere: false };
+        let script = self.in_script(line, position.program);
+        let call = Call {
+            action,
+            orion,
+            position: (line.level == Level::Argv).then_some(position),
+            profile,
+            words,
+            whereabouts,
+            changes,
+            failure,
+            certain: !self.scope.maybe,
+            script,
+            preparation: self.preparation,
+            elsewhere: false,
+        };
         // A script may say the same a thousand times.
         if self.invocation.calls.last() != Some(&call) {
             self.invocation.calls.push(call);
         }
     }
-}
 
-/// What a sub-command does, by its words and those behind them.
-fn action(words: &[&str], rest: &[Word]) -> Option<Action> {
-    Some(match words {
-        ["server" | "orion", "start", ..] => Action::Serve,
-        ["server", "services", "start" | "enable" | "manager", ..] => Action::Services,
-        ["server" | "orion", "database", "upgrade", ..] if only_talks_of_it(rest) => Action::OtherDatabase,
-        ["server" | "orion", "database", "upgrade", ..] => Action::Upgrade,
-        ["server" | "orion", "database", "reset", ..] => Action::Reset,
-        ["server" | "orion", "database", "downgrade", ..] => Action::Downgrade,
-        _ => return None,
-    })
-}
-
-/// Whether a sub-command that begins so may be one that matters: a worker is none.
-fn may_lead_to_a_server(word: &str) -> bool {
-    matches!(word, "server" | "orion" | "start" | "services" | "database")
+    /// Where a call by the word at `program` stands in a script of the argv.
+    fn in_script(&self, line: Line<'_>, program: usize) -> Option<InScript> {
+        let (shell, script) = self.scope.source?;
+        let start = match line.level {
+            Level::Script { start } => start,
+            Level::Argv => return None,
+        };
+        let text = self.source.as_deref()?;
+        // What stands before the program in the same command (`A=b`, `gosu app`) is no text before the command.
+        let alone = line.words[..program].iter().all(|word| word.is("exec"));
+        let before = start.filter(|_| alone).and_then(|start| text.get(..start)).map(Arc::from);
+        Some(InScript { shell, script, before })
+    }
 }

@@ -22,7 +22,13 @@ pub enum Action {
     Reset,
     /// `prefect server database downgrade`.
     Downgrade,
-    /// `prefect server database stamp`, `revision`, `upgrade --dry-run` and the like.
+    /// `prefect server database stamp`: writes down that the schema is up to date, whether it is or not.
+    Stamp,
+    /// `prefect server database revision`: writes a new migration.
+    Revision,
+    /// An upgrade that cannot work: [`Call::failure`] says why.
+    BrokenUpgrade,
+    /// `prefect server database upgrade --dry-run` and the like.
     OtherDatabase,
 }
 
@@ -32,10 +38,23 @@ impl Action {
         matches!(self, Action::Serve | Action::Services)
     }
 
-    /// Something that loses data.
+    /// Something that loses data, or leaves a schema that is not what the database says it is.
     pub fn destroys(self) -> bool {
-        matches!(self, Action::Reset | Action::Downgrade)
+        matches!(self, Action::Reset | Action::Downgrade | Action::Stamp | Action::Revision)
     }
+}
+
+/// Why an upgrade cannot work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It asks for confirmation, and nobody is there to answer.
+    Unconfirmed,
+    /// It has no such option.
+    UnknownOption(String),
+    /// It takes no such word.
+    UnexpectedWord(String),
+    /// Prefect has no such command; these are its words.
+    NoSuchCommand(String),
 }
 
 /// How `prefect` is called in an argv.
@@ -86,6 +105,14 @@ pub struct Call {
     pub whereabouts: Whereabouts,
     /// What wrappers and the script have done to the environment when it is made, in order.
     pub changes: Arc<[Change]>,
+    /// Why it cannot work, for an upgrade that cannot.
+    pub failure: Option<Failure>,
+    /// It is run whenever the container is: it stands in no branch that may not be taken.
+    pub certain: bool,
+    /// Where it stands in a script that is a word of the container's argv.
+    pub script: Option<InScript>,
+    /// What the script does before it.
+    pub preparation: Preparation,
     /// It happens in another pod (`kubectl exec … -- prefect …`): nothing of this container concerns it.
     pub elsewhere: bool,
 }
@@ -99,6 +126,36 @@ pub struct Whereabouts {
     pub path_changed: bool,
     /// A runner (`uv run`) picks the environment.
     pub in_runner: bool,
+}
+
+/// Where a call stands in a script that is a word of the container's own argv.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InScript {
+    /// Index of the shell.
+    pub shell: usize,
+    /// Index of the script.
+    pub script: usize,
+    /// The text before the call; `None` where the call stands in a branch, a loop, a group or a function.
+    pub before: Option<Arc<str>>,
+}
+
+/// What a script does before a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Preparation {
+    /// It installs packages.
+    pub installs: bool,
+    /// It installs Prefect itself.
+    pub installs_prefect: bool,
+    /// It installs a project or a list of packages that may hold Prefect.
+    pub installs_project: bool,
+    /// It reads files that may set variables (`. FILE`).
+    pub sources: bool,
+    /// It starts something that goes on beside it.
+    pub starts: bool,
+    /// What it starts is a database, or leads to one.
+    pub starts_proxy: bool,
+    /// It does more than prepare: to do it twice may do harm.
+    pub acts: bool,
 }
 
 /// What a container runs.
@@ -116,6 +173,8 @@ pub struct Invocation {
     pub shell: bool,
     /// The command is a script or a string that we cannot read.
     pub unreadable: bool,
+    /// It calls `prefect`, whatever for.
+    pub calls_prefect: bool,
     /// It calls `prefect`, and the manifest does not show what for (`prefect server $ACTION`).
     pub undecided: bool,
 }

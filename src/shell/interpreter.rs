@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use crate::shell::budget::Budget;
 use crate::shell::changes::{Change, Changes};
-use crate::shell::command::{Call, Invocation, Position, Program, Whereabouts};
+use crate::shell::command::{Call, Invocation, Position, Preparation, Program, Whereabouts};
+use crate::shell::command_names::CommandNames;
 use crate::shell::options::{
     Python, has_option, is_entrypoint, is_prefect, options, python, runner, serves_prefect,
 };
@@ -57,6 +58,14 @@ pub(super) struct Interpreter<'l> {
     pub(super) piped: Option<Vec<Word>>,
     /// Words are read for a condition: only what is certain counts.
     pub(super) strict: bool,
+    /// The script of the container's argv that is being read.
+    pub(super) source: Option<Rc<str>>,
+    /// What the script has done so far.
+    pub(super) preparation: Preparation,
+    /// How the names of Prefect's commands are compared.
+    pub(super) names: CommandNames,
+    /// Programs that fill the environment, beside those of the table.
+    pub(super) fillers: &'l [String],
 }
 
 /// What a subshell has for itself: it is what it was again when that ends.
@@ -80,8 +89,10 @@ pub(super) struct Scope {
     pub doubted: Rc<BTreeSet<String>>,
     /// What decides which program a word finds.
     pub whereabouts: Whereabouts,
-    /// The word of the container's argv that is the script.
-    pub source: Option<usize>,
+    /// The words of the container's argv that are the shell and its script.
+    pub source: Option<(usize, usize)>,
+    /// Something is piped or redirected into what is read: it may answer a question.
+    pub answered: bool,
 }
 
 /// The arguments of a script or a function.
@@ -308,7 +319,7 @@ impl Interpreter<'_> {
             Some(script) if given => {
                 self.invocation.shell = true;
                 let outer = std::mem::replace(&mut self.scope.stops_on_error, stops_on_error);
-                let source = (line.level == Level::Argv && script.known().is_some()).then_some(next);
+                let source = (line.level == Level::Argv && script.known().is_some()).then_some((at, next));
                 self.script_word(script, words[next + 1..].to_vec(), source);
                 self.scope.stops_on_error = outer;
             }
@@ -332,10 +343,14 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Reads a word that is a script.
-    fn script_word(&mut self, script: &Word, arguments: Vec<Word>, source: Option<usize>) {
+    /// Reads a word that is a script; `source` says where it stands in the container's argv.
+    fn script_word(&mut self, script: &Word, arguments: Vec<Word>, source: Option<(usize, usize)>) {
         let outer = std::mem::replace(&mut self.scope.source, source);
-        self.read_script(&script.as_script(), arguments);
+        let script = script.as_script();
+        if source.is_some() {
+            self.source = Some(script.as_str().into());
+        }
+        self.read_script(&script, arguments);
         self.scope.source = outer;
     }
 
@@ -362,7 +377,7 @@ impl Interpreter<'_> {
             self.invocation.opaque_exports |= level != Level::Argv && word.is_unknown();
             self.behind(line, at);
         } else if kind != Kind::Quiet {
-            self.invocation.opaque_exports |= fills_environment(kind, rest);
+            self.invocation.opaque_exports |= self.fills_environment(name, kind, rest);
             let found = self.behind(line, at);
             if !found && serves_prefect(rest) {
                 self.asgi(line, at);
@@ -513,11 +528,19 @@ impl Interpreter<'_> {
         }
         found
     }
-}
 
-/// Whether a program fills the environment of what it runs from where we do not see.
-fn fills_environment(kind: Kind, words: &[Word]) -> bool {
-    let Kind::Filler(verbs) = kind else { return false };
-    let first = words.iter().find(|word| !word.is_option());
-    verbs.is_empty() || first.is_some_and(|word| word.is_one_of(verbs))
+    /// Whether a program fills the environment of what it runs from where we do not see: by the table or the policy,
+    /// or since it is called as such programs are, `PROGRAM … run|exec … -- COMMAND`.
+    fn fills_environment(&self, name: &str, kind: Kind, words: &[Word]) -> bool {
+        let own = words.iter().position(|word| word.is("--"));
+        // A verb may stand behind global options and their values.
+        let says =
+            |verbs: &[&str]| words[..own.unwrap_or(words.len())].iter().any(|word| word.is_one_of(verbs));
+        match kind {
+            Kind::Filler(verbs) => verbs.is_empty() || says(verbs),
+            _ if self.fillers.iter().any(|filler| filler == name) => true,
+            Kind::Other => own.is_some() && says(&["run", "exec"]),
+            _ => false,
+        }
+    }
 }

@@ -72,6 +72,8 @@ struct Cutter<'s, 'f> {
     word: Option<Word>,
     /// The next word is where something is redirected to.
     redirects: bool,
+    /// Something is redirected into the command that is being read.
+    input: bool,
     /// Where the command that is being read begins.
     start: usize,
     /// What stood before it.
@@ -111,6 +113,7 @@ impl<'s, 'f> Cutter<'s, 'f> {
             words: Vec::new(),
             word: None,
             redirects: false,
+            input: false,
             start: 0,
             operator: Operator::default(),
             groups: Vec::new(),
@@ -141,18 +144,26 @@ impl<'s, 'f> Cutter<'s, 'f> {
                 '<' if self.rest.starts_with('<') && !self.rest.starts_with("<<") => {
                     self.bump();
                     self.end_word()?;
+                    self.input = true;
                     heredocs.push(self.announce());
                 }
                 '<' if self.rest.starts_with("<<") => {
                     self.rest = &self.rest[2..];
                     self.end_word()?;
-                    self.words.push(Word::from("<<<"));
+                    let first = self.words.first().and_then(Word::name);
+                    if first.is_some_and(|name| programs::of(name).kind == Kind::Shell) {
+                        // The word behind it is a script, which is not followed.
+                        self.words.push(Word::from("<<<"));
+                    } else {
+                        (self.redirects, self.input) = (true, true);
+                    }
                 }
                 '<' | '>' if self.rest.starts_with('(') => {
                     self.bump();
                     self.nested(')')?;
                 }
                 '<' | '>' => {
+                    self.input |= c == '<';
                     self.redirection()?;
                 }
                 '&' if self.rest.starts_with('>') => {}
@@ -525,7 +536,8 @@ impl<'s, 'f> Cutter<'s, 'f> {
         let top = self.depth == 0 && self.groups.is_empty() && self.branches == 0 && !negated;
         let start = (top && !loops).then_some(self.start);
         let in_group = !self.groups.is_empty();
-        let command = Command { words: kept, before, after, grouped, negated, in_group, start };
+        let input = std::mem::take(&mut self.input);
+        let command = Command { words: kept, before, after, grouped, negated, in_group, input, start };
         self.found.items.push(Item::Command(command));
         if loops {
             self.found.items.push(Item::Branch(Branch::For));

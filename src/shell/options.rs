@@ -147,17 +147,3 @@ pub(super) fn serves_prefect(words: &[Word]) -> bool {
 pub(super) fn is_entrypoint(name: &str) -> bool {
     basename(name).ends_with("entrypoint.sh")
 }
-
-/// Options of `database upgrade` with which it does not bring the schema up to date.
-pub(super) fn only_talks_of_it(words: &[Word]) -> bool {
-    let stops_short = |revision: &str| !matches!(revision, "head" | "heads");
-    words.iter().enumerate().any(|(index, word)| match word.lead() {
-        "--help" | "-h" | "--dry-run" => true,
-        "-r" | "--revision" => words.get(index + 1).is_none_or(|revision| stops_short(revision.lead())),
-        text => {
-            let dry = text.strip_prefix("--dry-run=").is_some_and(|value| value != "false");
-            let revision = text.strip_prefix("--revision=").or_else(|| text.strip_prefix("-r"));
-            dry || revision.is_some_and(|revision| stops_short(revision.trim_start_matches('=')))
-        }
-    })
-}

@@ -149,7 +149,6 @@ const TABLE: &[Row] = &[
         Kind::Runner,
         Scripts::No,
     ),
-    (&["python", "pypy"], Kind::Python, Scripts::No),
     (&["daphne", "granian"], Kind::Asgi, Scripts::No),
     (&["su", "runuser"], Kind::Switch, Scripts::Option),
     (&["flock", "script", "pwsh", "nu", "xonsh", "nix-shell"], Kind::Other, Scripts::Option),
@@ -174,11 +173,69 @@ const TABLE: &[Row] = &[
     ),
     (&["kubectl", "oc", "docker", "podman", "nerdctl", "crictl"], Kind::Elsewhere, Scripts::No),
     (&["ssh"], Kind::Elsewhere, Scripts::Words),
+    // Programs that fill the environment from a store of secrets or a file, and run something in it.
     (&["doppler", "infisical"], Kind::Filler(&["run"]), Scripts::Option),
-    (&["op", "teller", "dotenv"], Kind::Filler(&["run"]), Scripts::No),
-    (&["chamber", "berglas", "aws-vault", "vals"], Kind::Filler(&["exec"]), Scripts::No),
+    (
+        &[
+            "op",
+            "teller",
+            "dotenvx",
+            "bws",
+            "phase",
+            "vlt",
+            "varlock",
+            "secretspec",
+            "esc",
+            "hcp",
+            "akeyless",
+        ],
+        Kind::Filler(&["run"]),
+        Scripts::No,
+    ),
+    (
+        &[
+            "chamber",
+            "berglas",
+            "aws-vault",
+            "vals",
+            "direnv",
+            "mise",
+            "fnox",
+            "keeper",
+            "ksm",
+            "gopass",
+            "bw",
+        ],
+        Kind::Filler(&["exec", "run", "x", "env"]),
+        Scripts::No,
+    ),
     (&["sops"], Kind::Filler(&["exec-env"]), Scripts::Words),
-    (&["envconsul", "summon", "vault-env", "secrets-init", "with-contenv"], Kind::Filler(&[]), Scripts::No),
+    (
+        &[
+            "dotenv",
+            "envconsul",
+            "consul-template",
+            "summon",
+            "vault-env",
+            "bank-vaults",
+            "secrets-init",
+            "with-contenv",
+            "s6-dotenv",
+            "envchain",
+            "env-aws-params",
+            "aws-env",
+            "awsenv",
+            "ssm-env",
+            "gcsm-env",
+            "credstash-env",
+            "knox",
+            "honcho",
+            "foreman",
+            "envkey-source",
+        ],
+        Kind::Filler(&[]),
+        Scripts::No,
+    ),
     (
         &[
             "echo", "printf", "grep", "egrep", "pgrep", "pkill", "killall", "kill", "which", "type", "man",
@@ -215,6 +272,16 @@ fn is_python(name: &str) -> bool {
 /// Whether a program starts what it is given again whenever that ends: a migration under it would never be done.
 pub(crate) fn restarts(name: &str) -> bool {
     of(name).kind == Kind::Restarter
+}
+
+/// Whether a program serves ASGI applications.
+pub(crate) fn serves_applications(name: &str) -> bool {
+    of(name).kind == Kind::Asgi
+}
+
+/// Whether a program only prints, looks at or stores what it is given.
+pub(crate) fn only_prints(name: &str) -> bool {
+    of(name).kind == Kind::Quiet
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::shell::conditions;
 use crate::shell::interpreter::{Function, Interpreter, Level, MAX_DEPTH, Snapshot};
 use crate::shell::lexer;
+use crate::shell::preparation;
 use crate::shell::syntax::{Branch, Command, Item, Nest, Operator};
 use crate::shell::word::Word;
 
@@ -203,7 +204,8 @@ impl Interpreter<'_> {
             return false;
         }
         let chained = matches!(command.before, Operator::And | Operator::Or);
-        let outer = self.scope.maybe;
+        let (outer, outer_answered) = (self.scope.maybe, self.scope.answered);
+        self.scope.answered |= command.input || command.before == Operator::Pipe;
         self.scope.maybe |= chained && before.is_none();
         let printed = self.printed.take().filter(|_| command.before == Operator::Pipe);
         let mut words = self.words(&command.words);
@@ -234,6 +236,8 @@ impl Interpreter<'_> {
         self.scope.status = status;
         let ends = !self.scope.maybe && !self.scope.repeats && ends_script(command, &words);
         self.scope.maybe = outer;
+        self.scope.answered = outer_answered;
+        self.preparation = preparation::after(self.preparation, command, &words);
         ends
     }
 

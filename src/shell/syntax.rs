@@ -82,6 +82,8 @@ pub(super) struct Command {
     pub grouped: bool,
     /// `!` stands before it.
     pub negated: bool,
+    /// Something is redirected into it.
+    pub input: bool,
     /// It stands in a group or in the body of a function.
     pub in_group: bool,
     /// Where it begins in the script, unless it stands in a group, a branch, a function or a substitution.

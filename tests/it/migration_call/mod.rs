@@ -15,7 +15,15 @@ const OFFICIAL: &str = "prefecthq/prefect:3.8.8-python3.12";
 fn injected(image: &str, command: &[&str]) -> Option<Vec<String>> {
     let reference = json!({"secretKeyRef": {"name": "s", "key": "k"}});
     let env = json!([{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "valueFrom": reference}]);
-    let container = json!({"name": "s", "image": image, "command": command, "env": env});
+    let container = container_of(&json!({"name": "s", "image": image, "command": command, "env": env}))?;
+    let words = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+    let line = words("command").into_iter().chain(words("args"));
+    let line: Vec<String> = line.filter_map(|word: Value| word.as_str().map(str::to_owned)).collect();
+    Some(line.into_iter().filter(|word| !word.contains('\n')).collect())
+}
+
+/// The container that is injected before this one.
+fn container_of(container: &Value) -> Option<Value> {
     let template = json!({"metadata": {}, "spec": {"containers": [container]}});
     let object = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "p"}, "spec": {"template": template},
@@ -23,11 +31,7 @@ fn injected(image: &str, command: &[&str]) -> Option<Vec<String>> {
     let patch = patch_of(&ask(Endpoint::Mutate, &review(&object, None), &Policy::default()));
     let patch = serde_json::to_value(patch).expect("JSON");
     let container = patch.as_array()?.first()?["value"].clone();
-    let container = if container.is_array() { container[0].clone() } else { container };
-    let words = |field: &str| container[field].as_array().cloned().unwrap_or_default();
-    let line = words("command").into_iter().chain(words("args"));
-    let line: Vec<String> = line.filter_map(|word: Value| word.as_str().map(str::to_owned)).collect();
-    Some(line.into_iter().filter(|word| !word.contains('\n')).collect())
+    Some(if container.is_array() { container[0].clone() } else { container })
 }
 
 fn script(image: &str, script: &str) -> Option<String> {
@@ -74,16 +78,50 @@ fn nothing_is_injected_where_only_the_script_finds_the_program() {
 }
 
 #[test]
-fn nothing_is_injected_where_the_script_sets_the_database() {
+fn what_the_script_prepares_the_migration_prepares_too() {
+    for before in [
+        "export PREFECT_SERVER_DATABASE_PASSWORD=$(cat /run/secrets/pw); ",
+        "export PGPASSWORD=$(cat /run/secrets/pw)\n",
+        "export PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CA_FILE=/ca.pem; ",
+        "export PREFECT_PROFILE=prod && ",
+        ". /vault/secrets/db && ",
+        "pip install --no-cache-dir prefect-aws && ",
+        "set -e; until nc -z db 5432; do sleep 2; done; uv pip install asyncpg; ",
+        "apt-get update && apt-get install -y libpq5 && ",
+    ] {
+        let env = json!([{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+        let script = format!("{before}exec prefect server start --host 0.0.0.0");
+        let container = json!({"name": "s", "image": OFFICIAL, "command": ["tini", "--", "sh", "-ec"], "args": [script], "env": env});
+        let injected = container_of(&container).unwrap_or_else(|| panic!("{before}"));
+        assert_eq!(injected["command"], json!(["tini", "--", "sh", "-ec"]), "{before}");
+        let args: Vec<&str> =
+            injected["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
+        assert_eq!(args[0], format!("{before}exec \"$@\""));
+        assert_eq!(args[1..4], ["sh", "python", "-c"], "{before}");
+        assert!(args.ends_with(&["prefect", "server", "database", "upgrade", "-y"]), "{before}");
+    }
+}
+
+#[test]
+fn nothing_is_injected_where_only_the_script_can_prepare() {
     for text in [
-        "export PREFECT_SERVER_DATABASE_PASSWORD=$(cat /run/secrets/pw); exec prefect server start",
-        "export PGPASSWORD=$(cat /run/secrets/pw); exec prefect server start",
         "PREFECT_API_DATABASE_HOST=db prefect server start",
-        "export PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_CA_FILE=/ca.pem; prefect server start",
-        "export PREFECT_PROFILE=prod; prefect server start",
+        "export PGPASSWORD=$(cat /run/secrets/pw); prefect config set A=b; exec prefect server start",
+        "export PGPASSWORD=$1; exec prefect server start",
+        "{ export PGPASSWORD=x; prefect server start; }",
+        "pip install prefect-aws && python seed.py && prefect server start",
+        "pip install 'prefect>=3' && prefect server start",
+        "cloud-sql-proxy --port 5432 p:r:i & sleep 5; exec prefect server start",
     ] {
         assert_eq!(script(OFFICIAL, text), None, "{text}");
     }
+    for text in ["pip install -r requirements.txt; prefect server start", "uv sync && prefect server start"] {
+        assert_eq!(script(PRIVATE, text), None, "{text}");
+    }
+}
+
+#[test]
+fn settings_that_a_migration_has_no_use_for_stay_in_the_script() {
     for text in [
         "export PREFECT_SERVER_DATABASE_MIGRATE_ON_START=false; exec prefect server start",
         "export PREFECT_LOGGING_LEVEL=DEBUG PREFECT_UI_ENABLED=false; exec prefect server start",
