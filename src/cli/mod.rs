@@ -22,6 +22,8 @@ mod progress;
 pub mod reference;
 mod report;
 pub mod serve;
+#[cfg(feature = "cluster")]
+pub mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ enum Task {
     Inject(inject::Args),
     #[cfg(feature = "cluster")]
     Audit(audit::Args),
+    #[cfg(feature = "cluster")]
+    Status(status::Args),
     #[cfg(feature = "cluster")]
     Eject(eject::Args),
     Explain(explain::Args),
@@ -100,6 +104,8 @@ fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         Task::Policy(args) => policy::run(args, &mut patient),
         Task::Init(args) => init::run(args, &mut patient),
         Task::Completions(args) => completions::run(args, &mut definition(), &mut patient),
+        #[cfg(feature = "cluster")]
+        Task::Status(args) => return in_steps(status::run(args, out)?, out),
         #[cfg(feature = "cluster")]
         Task::Eject(args) => return in_steps(eject::run(args, out)?, out),
         Task::Demo(args) => return in_steps(demo::run(args, out)?, out),

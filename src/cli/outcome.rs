@@ -13,6 +13,8 @@ pub enum Outcome {
     Refused,
     /// Something could not be read, or the command could not be carried out: 2.
     Failed,
+    /// Something is still under way: 3.
+    Pending,
 }
 
 impl From<Outcome> for ExitCode {
@@ -21,6 +23,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Clean => 0,
             Outcome::Refused => 1,
             Outcome::Failed => 2,
+            Outcome::Pending => 3,
         })
     }
 }

@@ -47,7 +47,10 @@ const TOOLS: &[&str] = &[
 
 /// Whether a script calls one of them, or speaks to a cluster itself.
 fn needs_a_cluster(script: &str) -> bool {
-    if ["prefect-guard audit", "prefect-guard eject"].iter().any(|command| script.contains(command)) {
+    if ["prefect-guard audit", "prefect-guard eject", "prefect-guard status"]
+        .iter()
+        .any(|command| script.contains(command))
+    {
         return true;
     }
     let commands = script.split(['\n', '|', ';', '&', '(', '`']);

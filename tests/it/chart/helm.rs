@@ -31,6 +31,7 @@ pub(crate) const MATRIX: &[(&str, &[&str])] = &[
     ("monitoring", &["--set", MONITORING]),
     ("audit", &["--set", "policy.mode=audit,replicas=1"]),
     ("audit-but-one", &["--set", "policy.mode=audit,policy.namespaces.prod.mode=enforce"]),
+    ("audit-schedule", &["--set", AUDIT, "--set-json", KINDS]),
     ("host-network", &["--set", "hostNetwork=true,port=10260"]),
     ("url", &["--set", "webhook.url=https://127.0.0.1:8443"]),
     (
@@ -75,6 +76,9 @@ pub(crate) const KINDS: &str = r#"kinds=[
 
 /// Everything that watches.
 pub(crate) const MONITORING: &str = "monitoring.serviceMonitor.enabled=true,monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true";
+
+/// An audit every night.
+pub(crate) const AUDIT: &str = "audit.schedule=17 5 * * *,audit.strict=true,audit.format=json";
 
 const PLACED: &str = r#"tolerations=[{"key":"a","operator":"Exists"}],nodeSelector={"a":"b"},priorityClassName="system-cluster-critical",affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"x","operator":"Exists"}]}]}}},topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"rack","whenUnsatisfiable":"DoNotSchedule"}],podLabels={"a":"b"},podAnnotations={"c":"d"},imagePullSecrets=["pull"],networkPolicy.metricsFrom=[{"podSelector":{}}]"#;
 

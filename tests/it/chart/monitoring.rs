@@ -9,7 +9,7 @@ use prefect_guard::telemetry::log::{Format, Log};
 use prefect_guard::telemetry::metrics::Metrics;
 use serde_json::Value;
 
-use crate::chart::helm::{MONITORING, only, render};
+use crate::chart::helm::{AUDIT, MONITORING, only, render};
 use crate::chart::read;
 
 /// What the guard exports, by the names that a scrape shows, with the labels of each: read off the real registry
@@ -57,10 +57,20 @@ const API_SERVER: &[(&str, &[&str])] = &[
     ("apiserver_admission_match_condition_evaluation_errors_total", &["name", "kind", "type", "operation"]),
 ];
 
+/// What kube-state-metrics exports, with its labels (`docs/metrics/workload` of kube-state-metrics 2.17).
+const KUBE_STATE: &[(&str, &[&str])] = &[
+    ("kube_job_status_failed", &["job_name", "reason"]),
+    ("kube_pod_init_container_status_ready", &["container", "pod", "uid"]),
+    ("kube_pod_init_container_status_restarts_total", &["container", "pod", "uid"]),
+    ("kube_pod_init_container_status_running", &["container", "pod", "uid"]),
+    ("kube_pod_init_container_status_waiting_reason", &["container", "pod", "reason", "uid"]),
+];
+
 /// Every metric that may be asked for, with its labels.
 fn known() -> BTreeMap<String, BTreeSet<String>> {
     let api_server = API_SERVER
         .iter()
+        .chain(KUBE_STATE)
         .map(|(name, labels)| ((*name).to_owned(), labels.iter().map(|label| (*label).to_owned()).collect()));
     ours().into_iter().chain(api_server).collect()
 }
@@ -84,7 +94,7 @@ const WORDS: &[&str] = &[
 ];
 
 fn alerts() -> Vec<Value> {
-    let objects = render(&["--set", MONITORING]);
+    let objects = render(&["--set", MONITORING, "--set", AUDIT]);
     let groups = only(&objects, "PrometheusRule")["spec"]["groups"].as_array().expect("groups").clone();
     groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
 }

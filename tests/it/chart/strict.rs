@@ -4,6 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -23,6 +24,7 @@ pub(crate) fn faults(object: &Value) -> Vec<String> {
             round::<ValidatingWebhookConfiguration>(object)
         }
         ("apps/v1", "Deployment") => round::<Deployment>(object),
+        ("batch/v1", "CronJob") => round::<CronJob>(object),
         ("v1", "ConfigMap") => round::<ConfigMap>(object),
         ("v1", "Secret") => round::<Secret>(object),
         ("v1", "Service") => round::<Service>(object),
