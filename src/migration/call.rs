@@ -15,7 +15,15 @@ use crate::text::basename;
 /// The script that runs the upgrade under a database lock, as it stands in the pod template.
 ///
 /// Kubernetes expands `$(VAR)` and halves `$$` in commands: the script holds neither (a test says so).
-pub const SCRIPT: &str = include_str!("migrate.py");
+///
+/// Its parts by purpose, in one text: what a mode does not need stands in no pod.
+pub const SCRIPT: &str = concat!(
+    include_str!("script/database.py"),
+    "\n\n",
+    include_str!("script/diagnosis.py"),
+    "\n\n",
+    include_str!("script/lock.py"),
+);
 
 /// What replaces the server's sub-command.
 const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];

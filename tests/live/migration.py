@@ -11,7 +11,11 @@ from pathlib import Path
 from services import CANARY, until
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = (ROOT / "src/migration/migrate.py").read_text()
+PARTS = [
+    ROOT / f"src/migration/script/{name}.py"
+    for name in ("database", "diagnosis", "lock")
+]
+SCRIPT = "\n\n".join(part.read_text() for part in PARTS)
 LIVE = ROOT / "target/live"
 UPGRADE = ("prefect", "server", "database", "upgrade", "-y")
 NEWEST, MIDWAY, OLDEST, PREFECT_2 = "3.8.8", "3.4.0", "3.0.0", "2.20.20"
@@ -37,8 +41,10 @@ def environment(prefect, home, database_url=None, **more):
     return env
 
 
-def guarded(command=UPGRADE, on_newer_schema="continue"):
-    return ["python", "-c", SCRIPT, f"--on-newer-schema={on_newer_schema}", *command]
+def guarded(command=UPGRADE, on_newer_schema="continue", wait=None):
+    options = [f"--on-newer-schema={on_newer_schema}"]
+    options += [] if wait is None else [f"--database-timeout={wait}"]
+    return ["python", "-c", SCRIPT, *options, *command]
 
 
 class Process:
