@@ -31,6 +31,9 @@ const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
 /// `prefect orion database upgrade -y`, for Prefect before 2.8.
 const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
 
+/// The script's option for a server that is let through although its database is in doubt.
+pub(super) const ON_SQLITE: &str = "--on-sqlite=continue";
+
 /// One word of a command line.
 type Word<'a> = Cow<'a, str>;
 
@@ -52,7 +55,14 @@ impl std::fmt::Debug for CommandLine<'_> {
 }
 
 /// How the migration of `server` is called.
-pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSchema) -> CommandLine<'a> {
+///
+/// A server that is `exempted`, or only warned of, starts on SQLite whatever its variables say: so does the migration.
+pub fn derive<'a>(
+    server: &Server<'a>,
+    serialize: Serialize,
+    on_newer: OnNewerSchema,
+    exempted: bool,
+) -> CommandLine<'a> {
     let call = server.invocation.server();
     let orion = call.is_some_and(|call| call.orion);
     let position = position(server);
@@ -68,7 +78,9 @@ pub fn derive<'a>(server: &Server<'a>, serialize: Serialize, on_newer: OnNewerSc
     let locked = python.is_some();
     let script = python.map(|python| {
         let on_newer = Cow::Owned(format!("--on-newer-schema={}", on_newer.as_str()));
-        [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer]
+        let mut words = vec![python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer];
+        words.extend(exempted.then_some(Cow::Borrowed(ON_SQLITE)));
+        words
     });
     let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
     let profile = call.and_then(|call| call.profile.as_ref()?.known()).filter(|name| !name.contains('$'));
@@ -155,7 +167,7 @@ fn in_place<'a>(
     server: &Server<'a>,
     position: Position,
     profile: Option<String>,
-    script: Option<[Word<'a>; 4]>,
+    script: Option<Vec<Word<'a>>>,
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
@@ -166,7 +178,7 @@ fn in_place<'a>(
         program.extend(with_profile(profile));
     }
     let boundary = container.command.len();
-    let inserted = script.as_ref().map_or(0, |script| script.len());
+    let inserted = script.as_ref().map_or(0, Vec::len);
     let split = match boundary {
         _ if boundary <= position.program => boundary,
         _ if inserted > 0 => position.program + inserted,
@@ -207,7 +219,7 @@ fn with_profile<'a>(profile: Option<String>) -> Vec<Word<'a>> {
 fn from_scratch<'a>(
     server: &Server<'a>,
     profile: Option<String>,
-    script: Option<[Word<'a>; 4]>,
+    script: Option<Vec<Word<'a>>>,
     tail: [Word<'a>; 4],
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
@@ -216,7 +228,7 @@ fn from_scratch<'a>(
         Called::OnPath | Called::Unknown => vec![Cow::Borrowed("prefect")],
     };
     let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
-    let locked = script.is_some();
+    let inserted = script.as_ref().map_or(0, Vec::len);
     let line: Vec<Word<'a>> = script.into_iter().flatten().chain(call).collect();
     let before = before_script(server);
     if !before.is_empty() {
@@ -226,11 +238,7 @@ fn from_scratch<'a>(
     }
     let keeps_entrypoint =
         container.command.is_empty() && (!container.args.is_empty() || is_official(&container.image));
-    let boundary = match (keeps_entrypoint, locked) {
-        (true, _) => 0,
-        (false, true) => 4,
-        (false, false) => 1,
-    };
+    let boundary = if keeps_entrypoint { 0 } else { inserted.max(1) };
     split(line, boundary)
 }
 

@@ -8,8 +8,8 @@ use super::container::{self, NAME};
 use super::staleness::{Difference, Wanted};
 use crate::json::Kept;
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
-use crate::policy::Settings;
 use crate::policy::annotations::{Own, Position};
+use crate::policy::{Mode, Settings};
 use crate::rule::Fix;
 use crate::server::Server;
 use crate::server::commands::Commands;
@@ -68,7 +68,8 @@ pub fn make<'a>(
     };
     let serialize = own.serialize.unwrap_or(settings.serialize);
     let on_newer = own.on_newer_schema.unwrap_or(settings.on_newer_schema);
-    let call = call::derive(lead, serialize, on_newer);
+    let exempted = settings.mode != Mode::Enforce || !own.allow.is_empty();
+    let call = call::derive(lead, serialize, on_newer, exempted);
     let blocker = blocker::first(workload, settings, lead, own, &adopted);
     let wanted = || mend(workload, servers, own, &call, ours, before);
     let (fix, left) = match (&blocker, ours) {

@@ -6,7 +6,7 @@
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
-use super::call::{CommandLine, SCRIPT};
+use super::call::{CommandLine, ON_SQLITE, SCRIPT};
 use crate::json::{Kept, List, Unparsed};
 use crate::kubernetes::pod::VolumeMount;
 use crate::kubernetes::{Container, Workload, same_json};
@@ -58,8 +58,12 @@ impl Wanted<'_> {
     /// Another webhook may have put a wrapper before our command, so the end of the line is what counts, and that
     /// what stands before it runs it: `echo` does not.
     fn calls_the_same(&self, ours: &Container<'_>) -> bool {
-        let wanted: Vec<&str> = self.call.command.iter().chain(&self.call.args).map(|word| &**word).collect();
-        let found: Vec<&str> = ours.command.iter().chain(&ours.args).map(|token| modern(token)).collect();
+        // A policy that begins to enforce is no reason to replace pods.
+        let matters = |word: &&str| *word != ON_SQLITE;
+        let wanted = self.call.command.iter().chain(&self.call.args).map(|word| &**word);
+        let found = ours.command.iter().chain(&ours.args).map(|token| modern(token));
+        let (wanted, found): (Vec<&str>, Vec<&str>) =
+            (wanted.filter(matters).collect(), found.filter(matters).collect());
         match found.strip_suffix(wanted.as_slice()) {
             Some([]) => true,
             Some(wrapper) => {

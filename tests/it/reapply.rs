@@ -234,6 +234,46 @@ fn the_same_manifest_over_and_over_changes_nothing() {
 }
 
 #[test]
+fn the_script_of_an_earlier_release_stays_until_the_template_changes() {
+    const PUBLISHED: &str = include_str!("../../src/migration/script/published/0.1.0.py");
+    let script = |ours: &Value| {
+        let words = ["command", "args"].into_iter().filter_map(|key| ours[key].as_array()).flatten();
+        words.filter_map(Value::as_str).find(|word| word.contains("prefectg")).map(str::to_owned)
+    };
+    let mut cluster = Cluster::create(&manifest());
+    assert_eq!(script(&cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+    cluster.edit(|spec| {
+        let ours = spec["initContainers"].as_array_mut().expect("a list").iter_mut();
+        for word in ours.flat_map(|container| container.as_object_mut().expect("an object").values_mut()) {
+            for word in word.as_array_mut().into_iter().flatten() {
+                if word.as_str() == Some(prefect_guard::migration::call::SCRIPT) {
+                    *word = json!(PUBLISHED);
+                }
+            }
+        }
+    });
+    let template = cluster.live["spec"]["template"].clone();
+    assert_eq!(script(&cluster.ours()).as_deref(), Some(PUBLISHED));
+    cluster.apply(&manifest()).replace(&manifest());
+    assert_eq!(cluster.live["spec"]["template"], template);
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(script(&cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+}
+
+#[test]
+fn an_exempted_server_is_not_stopped_by_its_migration() {
+    let exempted = |allow: bool| {
+        let mut manifest = manifest();
+        if allow {
+            manifest["spec"]["template"]["metadata"]["annotations"]["prefect-guard.io/allow"] =
+                json!("PSG101");
+        }
+        Cluster::create(&manifest).ours().to_string().contains("--on-sqlite=continue")
+    };
+    assert!(exempted(true) && !exempted(false));
+}
+
+#[test]
 fn a_new_image_is_followed_whoever_sets_it() {
     let mut cluster = Cluster::create(&manifest());
     cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
