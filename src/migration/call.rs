@@ -247,7 +247,8 @@ fn from_scratch<'a>(
 fn before_script<'a>(server: &Server<'a>) -> Vec<Word<'a>> {
     let container = server.container;
     let argv = |count: usize| container.command.iter().chain(&container.args).take(count).map(|word| &**word);
-    if let Some(Repeated { shell, script, before }) = preparation::repeated(server) {
+    let repeated = preparation::repeated(server).filter(|repeated| !repeated.before.trim().is_empty());
+    if let Some(Repeated { shell, script, before }) = repeated {
         let name = argv(shell + 1).last().map_or("sh", basename);
         let script_text = Cow::Owned(format!("{before}exec \"$@\""));
         return argv(script).map(Cow::Borrowed).chain([script_text, Cow::Borrowed(name)]).collect();

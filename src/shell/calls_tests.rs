@@ -89,6 +89,9 @@ fn programs_that_fill_the_environment_are_known_by_how_they_are_called() {
         "berglas exec -- prefect server start",
         "envconsul -config /x prefect server start",
         "uv run dotenv -f x run -- prefect server start",
+        "python -m dotenv -f x run -- prefect server start",
+        "akeyless-env prefect server start",
+        "env-cmd -f .env prefect server start",
         // Any other that is called so.
         "secretly --vault x run -- prefect server start",
         "/opt/tool exec prod -- prefect server start",
@@ -97,6 +100,14 @@ fn programs_that_fill_the_environment_are_known_by_how_they_are_called() {
     }
     for line in ["wait-for-it db:5432 -- prefect server start", "tini -g -- prefect server start"] {
         assert!(!opaque(line), "{line}");
+    }
+    for argv in [
+        ["bws", "run", "--", "prefect server start"],
+        ["vault", "agent", "-exec", "prefect server start"],
+        ["consul-template", "-template=x", "-exec", "prefect server start"],
+    ] {
+        let invocation = invocation(&argv);
+        assert!(invocation.opaque_exports && invocation.calls.len() == 1, "{argv:?}");
     }
     let words: Vec<Word> = ["my-secrets", "prefect", "server", "start"].map(Word::from).to_vec();
     let fillers = ["my-secrets".to_owned()];

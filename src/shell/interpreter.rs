@@ -400,6 +400,10 @@ impl Interpreter<'_> {
             );
         } else if programs::of(runs).kind == Kind::Runner {
             self.line(line, module);
+        } else if let kind @ Kind::Filler(_) = programs::of(runs).kind {
+            // `python -m dotenv run -- prefect server start`: it runs another program.
+            self.invocation.opaque_exports |= self.fills_environment(runs, kind, &rest[next..]);
+            self.behind(line, module);
         } else if serves_prefect(&rest[next..]) {
             self.module(line, at);
         } else {

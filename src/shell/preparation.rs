@@ -121,6 +121,8 @@ pub(super) fn after(before: Preparation, command: &Command, words: &[Word]) -> P
             (so_far.starts, so_far.starts_proxy) = (true, true);
         }
         "apt-get" | "apt" | "apk" | "dnf" | "yum" | "microdnf" => so_far.installs = true,
+        // `ssh -f`, `tailscaled`: they go on beside the script, or it would not get to the server.
+        name if PROXIES.contains(&name) => (so_far.starts, so_far.starts_proxy) = (true, true),
         name if HARMLESS.contains(&name) => {}
         _ => so_far.acts = true,
     }

@@ -176,19 +176,7 @@ const TABLE: &[Row] = &[
     // Programs that fill the environment from a store of secrets or a file, and run something in it.
     (&["doppler", "infisical"], Kind::Filler(&["run"]), Scripts::Option),
     (
-        &[
-            "op",
-            "teller",
-            "dotenvx",
-            "bws",
-            "phase",
-            "vlt",
-            "varlock",
-            "secretspec",
-            "esc",
-            "hcp",
-            "akeyless",
-        ],
+        &["op", "teller", "dotenvx", "vlt", "varlock", "secretspec", "esc", "hcp", "akeyless"],
         Kind::Filler(&["run"]),
         Scripts::No,
     ),
@@ -210,24 +198,21 @@ const TABLE: &[Row] = &[
         Scripts::No,
     ),
     (&["sops"], Kind::Filler(&["exec-env"]), Scripts::Words),
+    (&["bws", "phase"], Kind::Filler(&["run"]), Scripts::Words),
+    (&["vault", "bao"], Kind::Filler(&["agent"]), Scripts::Words),
+    (&["consul-template", "envconsul"], Kind::Filler(&[]), Scripts::Words),
     (
         &[
             "dotenv",
-            "envconsul",
-            "consul-template",
+            "env-cmd",
             "summon",
-            "vault-env",
             "bank-vaults",
             "secrets-init",
             "with-contenv",
             "s6-dotenv",
             "envchain",
             "env-aws-params",
-            "aws-env",
             "awsenv",
-            "ssm-env",
-            "gcsm-env",
-            "credstash-env",
             "knox",
             "honcho",
             "foreman",
@@ -258,6 +243,8 @@ pub(super) fn of(name: &str) -> Program {
         () if is_python(name) => Kind::Python,
         // uvicorn, gunicorn, hypercorn.
         () if name.ends_with("corn") => Kind::Asgi,
+        // vault-env, aws-env, akeyless-env.
+        () if name.ends_with("-env") => Kind::Filler(&[]),
         () => Kind::Other,
     };
     Program { kind, scripts: Scripts::No }
