@@ -1,0 +1,81 @@
+"""The suite's outcome: tests/e2e/results.json, and from that the part of docs/tested.md about clusters.
+
+`tests/e2e/run --write` writes both when nothing failed; `python tests/e2e/results.py` writes the page anew.
+"""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import cluster
+
+FILE = Path(__file__).with_name("results.json")
+PAGE = cluster.ROOT / "docs/tested.md"
+START, END = "<!-- clusters: tests/e2e/run --write -->", "<!-- end of clusters -->"
+TAKEN = {}
+
+
+def title(item):
+    text = " ".join((item.function.__doc__ or item.name).split("\n\n")[0].split())
+    case = getattr(item, "callspec", None)
+    return f"{text} ({case.id})" if case else text
+
+
+def take(report):
+    if report.when == "call" or report.outcome != "passed":
+        reason = report.longrepr[2] if report.skipped else ""
+        TAKEN[report.nodeid.rpartition("/")[2]] = {
+            "title": report.title, "outcome": report.outcome,
+            "seconds": round(report.duration, 1), "reason": reason,
+        }  # fmt: skip
+
+
+def versions():
+    def helm():
+        return subprocess.run(
+            ["helm", "version", "--template={{.Version}}"], capture_output=True, text=True, check=True
+        ).stdout.strip()  # fmt: skip
+
+    kubernetes = json.loads(cluster.kubectl("version", "-ojson").ok())
+    node = cluster.get("nodes")["items"][0]["status"]["nodeInfo"]
+    return {
+        "Kubernetes": kubernetes["serverVersion"]["gitVersion"],
+        "kubectl": kubernetes["clientVersion"]["gitVersion"],
+        "Helm": helm(), "kubelet": node["kubeletVersion"],
+        "container runtime": node["containerRuntimeVersion"],
+        "Prefect": ", ".join(i.rpartition(":")[2] for i in (cluster.OLD, cluster.NEW)),
+        "PostgreSQL": os.environ.get("E2E_POSTGRES_VERSION", cluster.POSTGRES.rpartition(":")[2]),
+    }  # fmt: skip
+
+
+def write():
+    kept = {"versions": versions(), "tests": TAKEN}
+    FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    page()
+
+
+def section():
+    """The part of the page about clusters, from what is checked in."""
+    kept = json.loads(FILE.read_text())
+    rows = [
+        f"| {t['title']} | {t['outcome']}{': ' + t['reason'] if t['reason'] else ''} | {t['seconds']} s |"
+        for t in kept["tests"].values()
+    ]
+    return "\n".join([
+        START, "", "## On a cluster with a node", "",
+        "Written by `tests/e2e/run --write`: the chart installed as the README says, and real pods.", "",
+        "| what | version |", "|---|---|", *(f"| {n} | {v} |" for n, v in kept["versions"].items()),
+        "", "| shown | outcome | time |", "|---|---|---|", *rows, "", END, "",
+    ])  # fmt: skip
+
+
+def page():
+    text = PAGE.read_text()
+    rest = re.sub(f"\n*{re.escape(START)}.*{re.escape(END)}\n*", "\n", text, flags=re.DOTALL)
+    PAGE.write_text(f"{rest.rstrip()}\n\n{section()}")
+
+
+if __name__ == "__main__":
+    page()
