@@ -11,11 +11,15 @@ def of_model(model):
     """The names of a model's fields, and of the models that they hold."""
     prefix = model.model_config.get("env_prefix") or "prefect_"
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if isinstance(field.annotation, type) and issubclass(
+            field.annotation, BaseModel
+        ):
             yield from of_model(field.annotation)
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else []
-        yield from [choice for choice in choices if isinstance(choice, str)] or [prefix + name]
+        yield from [choice for choice in choices if isinstance(choice, str)] or [
+            prefix + name
+        ]
 
 
 def names():

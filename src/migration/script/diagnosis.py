@@ -37,7 +37,8 @@ def reason(error, host):
 
 async def connect(prefect):
     """A connection; while the database does not answer yet, it is waited for."""
-    end = time.monotonic() + float(OPTIONS.get("database-timeout", 60))
+    wished = OPTIONS.get("database-timeout") or os.environ.get("PREFECT_GUARD_WAIT", "")
+    end = time.monotonic() + (int(wished) if wished.isdecimal() else 60)
     for attempt in itertools.count():
         try:
             return await prefect.connect()
