@@ -1,6 +1,5 @@
 //! Bytes out: a review's body is decided and answered, whatever it holds.
 
-mod encoded;
 pub mod respond;
 
 use crate::decision::{Decision, Endpoint, decide};

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::encoded;
 use crate::decision::{Decision, Endpoint};
-use crate::migration::{self, Scripted};
+use crate::migration;
 use crate::policy::Mode;
 use crate::review::request::Unreadable;
 use crate::rule::{Finding, Fix, Severity};
@@ -31,6 +32,11 @@ struct Response<'a> {
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_annotations: Option<AuditAnnotations>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    /// A JSON Patch in base64, which is what Go reads into `[]byte`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -68,14 +74,7 @@ struct AuditAnnotations {
 
 /// The answer that allows and says nothing.
 pub fn allow(uid: &str) -> Vec<u8> {
-    const START: &[u8] =
-        br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"#;
-    const END: &[u8] = br#","allowed":true}}"#;
-    let mut answer = Vec::with_capacity(START.len() + uid.len() + 2 + END.len());
-    answer.extend_from_slice(START);
-    serde_json::to_writer(&mut answer, uid).expect("a string can be written to memory");
-    answer.extend_from_slice(END);
-    answer
+    write(Response { uid, allowed: true, ..Response::default() })
 }
 
 /// The answer to a decided review.
@@ -86,7 +85,10 @@ pub fn respond(endpoint: Endpoint, uid: &str, decision: &Decision) -> Vec<u8> {
     }
     match endpoint {
         Endpoint::Mutate if decision.operations.is_empty() => {}
-        Endpoint::Mutate => return with_patch(response, &migration::to_json(&decision.operations)),
+        Endpoint::Mutate => {
+            response.patch_type = Some("JSONPatch");
+            response.patch = Some(STANDARD.encode(migration::to_json(&decision.operations)));
+        }
         Endpoint::Validate => {
             response.audit_annotations = audit_annotations(decision);
             if decision.denies() {
@@ -180,26 +182,7 @@ pub fn field_path(pointer: &str) -> String {
     path
 }
 
-/// Writes an answer with a patch at its end. That is put there by hand: base64 needs no escaping, and serde would look
-/// at each byte of what is most of the answer.
-fn with_patch(response: Response<'_>, patch: &Scripted) -> Vec<u8> {
-    let mut answer = write_within(response, encoded::size(patch) + 48);
-    debug_assert!(answer.ends_with(b"}}"), "an answer ends with its response");
-    answer.truncate(answer.len() - 2);
-    answer.extend_from_slice(b",\"patchType\":\"JSONPatch\",\"patch\":\"");
-    encoded::append(&mut answer, patch);
-    answer.extend_from_slice(b"\"}}");
-    answer
-}
-
 fn write(response: Response<'_>) -> Vec<u8> {
-    write_within(response, 0)
-}
-
-/// Leaves room for so many bytes behind an answer of the usual length.
-fn write_within(response: Response<'_>, more: usize) -> Vec<u8> {
     let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
-    let mut answer = Vec::with_capacity(256 + more);
-    serde_json::to_writer(&mut answer, &review).expect("strings and booleans always serialise");
-    answer
+    serde_json::to_vec(&review).expect("strings and booleans always serialise")
 }

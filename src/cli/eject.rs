@@ -117,7 +117,7 @@ async fn find(client: &Client, namespace: Option<&str>, policy: &Policy) -> anyh
             .into();
     for resource in list::more(client, policy.kinds()).await? {
         let template = policy.kinds().iter().find(|named| named.kind == resource.kind);
-        resources.extend(template.map(|named| (resource, named.template.clone())));
+        resources.extend(template.map(|named| (resource, named.template.to_string())));
     }
     let mut targets = Vec::new();
     for (resource, template) in &resources {

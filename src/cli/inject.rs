@@ -216,12 +216,12 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
 fn change(operation: &migration::Operation, object: &str) -> Change {
     let pointer = format!("{object}{}", operation.path);
     let value = || {
-        let text = operation.value.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
-        serde_json::from_str(&text).expect("the value of an operation is JSON: the patch was just applied")
+        let text = operation.value.as_ref().map_or("null", |value| value.get());
+        serde_json::from_str(text).expect("the value of an operation is JSON: the patch was just applied")
     };
     match operation.op {
-        "remove" => Change::Remove(pointer),
-        "replace" => Change::Replace(pointer, value()),
-        _ => Change::Add(pointer, value()),
+        migration::Op::Remove => Change::Remove(pointer),
+        migration::Op::Replace => Change::Replace(pointer, value()),
+        migration::Op::Add => Change::Add(pointer, value()),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn find(object: &Value, policy: &Policy) -> Vec<Finding> {
         let mut named = allow.unwrap_or_default().split(',').filter_map(rules::find);
         settings.may_exempt(rule) && named.any(|one| one == rule)
     };
-    let mut findings = rules::check_manifest(&Manifest { object, template: found.template });
+    let mut findings = rules::check_manifest(&Manifest { object, template: found.template.as_str() });
     findings.retain(|finding| settings.level(finding.rule) != Level::Off && !exempt(finding.rule));
     findings
 }

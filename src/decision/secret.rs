@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::kubernetes::Class;
+use crate::kubernetes::kind::SPEC_TEMPLATE;
 use crate::kubernetes::object::{Found, locate};
 use crate::kubernetes::pod::{Annotations, null_is_default};
 use crate::policy::Settings;
@@ -101,7 +102,7 @@ fn judge(url: &str, settings: &Settings) -> Vec<Finding> {
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
     }}}})
     .to_string();
-    let found = Found { class: Class::Server, template: "/spec/template" };
+    let found = Found { class: Class::Server, template: SPEC_TEMPLATE };
     let located = locate(Raw::checked(&template, None), found).expect("a template of our own making");
     let Ok(Some(workload)) = located.read("Deployment".into()) else { return Vec::new() };
     let own = Own::default();

@@ -67,6 +67,13 @@ impl<'a, T> List<'a, T> {
     }
 }
 
+impl<'a, T> List<'a, T> {
+    /// The text for serde; `None` for an empty list.
+    pub(crate) fn written(&self) -> Option<&'a serde_json::value::RawValue> {
+        if self.is_empty() { None } else { serde_json::from_str(self.text).ok() }
+    }
+}
+
 impl<T> Default for List<'_, T> {
     fn default() -> Self {
         List { entries: Vec::new(), text: "" }

@@ -16,6 +16,11 @@ impl<'a> Unparsed<'a> {
     pub fn get(self) -> &'a str {
         self.0
     }
+
+    /// The same, for serde.
+    pub(crate) fn raw(self) -> &'a RawValue {
+        serde_json::from_str(self.0).expect("a part of a text that was read is JSON")
+    }
 }
 
 impl Default for Unparsed<'_> {

@@ -1,5 +1,6 @@
 //! Kinds of objects, and those that the policy names beside Kubernetes' own.
 
+use json_patch::jsonptr::{Pointer, PointerBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +25,9 @@ readable! {
     GroupVersionKind<'a> { "group": group, "version": version, "kind": kind }
 }
 
+/// Where Kubernetes' own kinds have their pod template, but for CronJob.
+pub(crate) const SPEC_TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
+
 /// A further kind of workload.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,20 +38,21 @@ pub struct KindSetting {
     pub kind: String,
     /// JSON pointer to its pod template. Default `/spec/template`.
     #[serde(default = "default_template", deserialize_with = "pointer")]
-    pub template: String,
+    #[schemars(with = "String")]
+    pub template: PointerBuf,
 }
 
-fn default_template() -> String {
-    "/spec/template".to_owned()
+fn default_template() -> PointerBuf {
+    SPEC_TEMPLATE.to_buf()
 }
 
-fn pointer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn pointer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PointerBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
-    match json_patch::jsonptr::Pointer::parse(&text) {
+    match PointerBuf::parse(text) {
         Ok(pointer) if pointer.tokens().any(|token| is_index(token.encoded())) => Err(
             serde::de::Error::custom("`template` leads through fields only, not through an item of a list"),
         ),
-        Ok(pointer) if !pointer.is_root() => Ok(text),
+        Ok(pointer) if !pointer.is_root() => Ok(pointer),
         _ => Err(serde::de::Error::custom("`template` has to be a JSON pointer such as `/spec/template`")),
     }
 }

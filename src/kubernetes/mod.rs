@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::Deref;
 
+use json_patch::jsonptr::Pointer;
+
 use crate::json::{Kept, cursor};
 pub use pod::{Container, PodTemplate};
 
@@ -25,7 +27,7 @@ pub struct Workload<'a> {
     /// What we do with this kind.
     pub class: Class,
     /// JSON pointer to the pod template (`/spec/template`).
-    pub template_pointer: Cow<'a, str>,
+    pub template_pointer: &'a Pointer,
     /// The pod template.
     pub template: Template<'a>,
     /// The template's text, byte for byte.

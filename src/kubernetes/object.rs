@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use json_patch::jsonptr::Pointer;
+
 use super::{Class, PodTemplate, Rollout, Template, Workload};
 use crate::json::unreadable::{Unreadable, read};
 use crate::json::{self, Kept, Readable, Unparsed, cursor, readable};
-use crate::kubernetes::kind::{GroupVersionKind, KindSetting};
+use crate::kubernetes::kind::{GroupVersionKind, KindSetting, SPEC_TEMPLATE};
 use crate::kubernetes::outline::Outline;
 use crate::kubernetes::pod::{Text, null_is_default};
 use crate::kubernetes::raw::Raw;
@@ -21,11 +23,10 @@ pub struct Found<'p> {
     /// Mutated and validated, or only validated.
     pub class: Class,
     /// JSON pointer to the pod template.
-    pub template: &'p str,
+    pub template: &'p Pointer,
 }
 
-/// Where Kubernetes' own kinds have it, but for CronJob.
-pub(crate) const SPEC_TEMPLATE: &str = "/spec/template";
+const CRON_JOB_TEMPLATE: &Pointer = Pointer::from_static("/spec/jobTemplate/spec/template");
 
 /// Whether we judge objects of this kind.
 pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Option<Found<'p>> {
@@ -34,9 +35,7 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
             Some(Found { class: Class::Server, template: SPEC_TEMPLATE })
         }
         ("batch", "Job") => Some(Found { class: Class::Job, template: SPEC_TEMPLATE }),
-        ("batch", "CronJob") => {
-            Some(Found { class: Class::Job, template: "/spec/jobTemplate/spec/template" })
-        }
+        ("batch", "CronJob") => Some(Found { class: Class::Job, template: CRON_JOB_TEMPLATE }),
         (group, name) => more
             .iter()
             .find(|known| known.group == group && known.kind == name)
@@ -107,8 +106,8 @@ pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, '
         None => Outline::read(object.get())?,
     };
     let template = match found.template {
-        SPEC_TEMPLATE => outline.template,
-        pointer => descend(object.get(), pointer),
+        pointer if pointer == SPEC_TEMPLATE => outline.template,
+        pointer => descend(object.get(), pointer.as_str()),
     };
     let deleted: Option<Text<'_>> = field("metadata.deletionTimestamp", outline.deletion_timestamp)?;
     Ok(Located {
@@ -144,7 +143,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let Some(text) = self.template else { return Ok(None) };
         let template = match read_already.filter(|template| std::ptr::eq(template.text(), text)) {
             Some(template) => Template::OfRequest(template),
-            None => Template::Own(read(text).map_err(|error| within(self.found.template, error))?),
+            None => Template::Own(read(text).map_err(|error| within(self.found.template.as_str(), error))?),
         };
         let owners: Option<Vec<Owner>> = field("metadata.ownerReferences", self.outline.owner_references)?;
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(self.outline.volume_claim_templates);
@@ -155,7 +154,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         Ok(Some(Workload {
             kind,
             class: self.found.class,
-            template_pointer: Cow::Borrowed(self.found.template),
+            template_pointer: self.found.template,
             template,
             template_raw: text,
             replicas: odd_is_default(self.outline.replicas),

@@ -2,91 +2,65 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
+
 use super::call::CommandLine;
-use super::scripted::Scripted;
-use crate::json::{List, Unparsed};
 use crate::kubernetes::Container;
 
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";
 
-/// The container as JSON text. What is copied from the server is copied byte for byte.
+/// The container as it is written. What is copied from the server is copied byte for byte.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    name: &'static str,
+    image: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_pull_policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    command: &'a [Cow<'a, str>],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    args: &'a [Cow<'a, str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_dir: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env_from: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_mounts: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_devices: Option<&'a RawValue>,
+    termination_message_policy: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_context: Option<&'a RawValue>,
+}
+
+/// The container as JSON text.
 ///
 /// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> Scripted {
-    let mut json = Writer::new();
-    json.text("name", NAME);
-    json.text("image", &server.image);
-    if let Some(policy) = &server.image_pull_policy {
-        json.text("imagePullPolicy", policy);
-    }
-    json.texts("command", &call.command);
-    json.texts("args", &call.args);
-    if let Some(directory) = &server.working_dir {
-        json.text("workingDir", directory);
-    }
-    json.list("envFrom", &server.env_from);
-    json.list("env", &server.env);
-    json.raw("resources", server.resources);
-    json.list("volumeMounts", &server.volume_mounts);
-    json.raw("volumeDevices", server.volume_devices);
-    // So that `kubectl describe pod` shows why a migration failed.
-    json.text("terminationMessagePolicy", "FallbackToLogsOnError");
-    json.raw("securityContext", server.security_context);
-    json.finish()
-}
-
-/// Writes one JSON object; absent parts leave no key.
-struct Writer(Scripted);
-
-impl Writer {
-    fn new() -> Self {
-        Writer(Scripted::with_capacity(4 * 1024))
-    }
-
-    fn key(&mut self, key: &str) {
-        self.0.push(if self.0.is_empty() { "{\"" } else { ",\"" });
-        self.0.push(key);
-        self.0.push("\":");
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.0.push_quoted(value);
-    }
-
-    fn texts(&mut self, key: &str, values: &[Cow<'_, str>]) {
-        if values.is_empty() {
-            return;
-        }
-        self.key(key);
-        let mut separator = "[";
-        for value in values {
-            self.0.push(separator);
-            self.0.push_quoted(value);
-            separator = ",";
-        }
-        self.0.push("]");
-    }
-
-    fn raw(&mut self, key: &str, value: Option<Unparsed<'_>>) {
-        if let Some(value) = value {
-            self.key(key);
-            self.0.push(value.get());
-        }
-    }
-
-    fn list<T>(&mut self, key: &str, list: &List<'_, T>) {
-        if !list.is_empty() {
-            self.key(key);
-            self.0.push(list.text());
-        }
-    }
-
-    fn finish(mut self) -> Scripted {
-        self.0.push("}");
-        self.0
-    }
+pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> String {
+    let container = Written {
+        name: NAME,
+        image: &server.image,
+        image_pull_policy: server.image_pull_policy.as_deref(),
+        command: &call.command,
+        args: &call.args,
+        working_dir: server.working_dir.as_deref(),
+        env_from: server.env_from.written(),
+        env: server.env.written(),
+        resources: server.resources.map(|part| part.raw()),
+        volume_mounts: server.volume_mounts.written(),
+        volume_devices: server.volume_devices.map(|part| part.raw()),
+        // So that `kubectl describe pod` shows why a migration failed.
+        termination_message_policy: "FallbackToLogsOnError",
+        security_context: server.security_context.map(|part| part.raw()),
+    };
+    serde_json::to_string(&container).expect("strings and JSON always serialise")
 }

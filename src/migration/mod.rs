@@ -8,35 +8,62 @@ pub mod call;
 pub mod container;
 pub mod plan;
 mod preparation;
-pub mod scripted;
 mod staleness;
 
 use std::fmt;
 
+use json_patch::jsonptr::{Pointer, PointerBuf};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
 use crate::kubernetes::Workload;
 use crate::rule::Fix;
-pub use scripted::Scripted;
 
-/// One operation of a JSON Patch; `value` is JSON text.
-#[derive(Clone, PartialEq, Eq)]
+/// One operation of a JSON Patch.
+///
+/// json_patch's own hold their values parsed, which rewrites the numbers in them and refuses some that stand in
+/// manifests (`1e400`): here a value is the text that was copied from the review.
+#[derive(Clone, Serialize)]
 pub struct Operation {
-    /// `add`, `replace` or `remove`.
-    pub op: &'static str,
-    /// JSON pointer.
-    pub path: String,
-    /// The value as JSON text; `None` for `remove`.
-    pub value: Option<Scripted>,
+    /// What is done.
+    pub op: Op,
+    /// Where.
+    pub path: PointerBuf,
+    /// The value; `None` for [`Op::Remove`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Box<RawValue>>,
 }
 
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    /// Puts a value in.
+    Add,
+    /// Takes a value away.
+    Remove,
+    /// Puts a value in the place of another.
+    Replace,
+}
+
+/// Without the value: it repeats the author's env.
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.op, self.path)
+        write!(f, "{:?} {}", self.op, self.path)
     }
 }
 
 impl Operation {
-    fn new(op: &'static str, path: String, value: Option<Scripted>) -> Self {
-        Operation { op, path, value }
+    fn add(path: PointerBuf, value: Box<RawValue>) -> Self {
+        Operation { op: Op::Add, path, value: Some(value) }
+    }
+
+    fn replace(path: PointerBuf, value: Box<RawValue>) -> Self {
+        Operation { op: Op::Replace, path, value: Some(value) }
+    }
+
+    fn remove(path: PointerBuf) -> Self {
+        Operation { op: Op::Remove, path, value: None }
     }
 }
 
@@ -45,24 +72,22 @@ impl Operation {
 ///
 /// The containers to be put there move from the fixes into the operations: they are most of a patch.
 pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operation> {
-    let list = format!("{}/spec/initContainers", workload.template_pointer);
+    let list = workload.template_pointer.concat(Pointer::from_static("/spec/initContainers"));
     let mut operations = Vec::new();
     for fix in &fixes {
         if let Fix::Pin { index, image } = fix {
+            let path = list.with_trailing_token(*index).with_trailing_token("image");
             let absent = workload.template.spec.init_containers()[*index].image.is_empty();
-            let op = if absent { "add" } else { "replace" };
-            operations.push(Operation::new(op, format!("{list}/{index}/image"), Some(quoted(image))));
+            let set = if absent { Operation::add } else { Operation::replace };
+            operations.push(set(path, json(image)));
         }
     }
     for fix in fixes {
         match fix {
             Fix::Place { remove, at, container } => {
-                let container = Scripted::from(&*std::mem::take(container));
-                place(&mut operations, workload, &list, (*remove, *at), container);
+                place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
             }
-            Fix::Remove { index } => {
-                operations.push(Operation::new("remove", format!("{list}/{index}"), None));
-            }
+            Fix::Remove { index } => operations.push(Operation::remove(list.with_trailing_token(*index))),
             Fix::Pin { .. } => {}
         }
     }
@@ -72,46 +97,33 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
 fn place(
     operations: &mut Vec<Operation>,
     workload: &Workload<'_>,
-    list: &str,
+    list: &Pointer,
     (remove, at): (Option<usize>, usize),
-    container: Scripted,
+    container: String,
 ) {
+    let container = RawValue::from_string(container).expect("it was written by us or stood in the review");
     let Some(present) = &workload.template.spec.init_containers else {
-        return operations.push(Operation::new("add", list.to_owned(), Some(container.into_list())));
+        return operations.push(Operation::add(list.to_buf(), json(&[container])));
     };
     let mut length = present.len();
     if let Some(index) = remove {
         if index == at {
-            let path = format!("{list}/{index}");
-            return operations.push(Operation::new("replace", path, Some(container)));
+            return operations.push(Operation::replace(list.with_trailing_token(index), container));
         }
-        operations.push(Operation::new("remove", format!("{list}/{index}"), None));
+        operations.push(Operation::remove(list.with_trailing_token(index)));
         length -= 1;
     }
-    let path = if at >= length { format!("{list}/-") } else { format!("{list}/{at}") };
-    operations.push(Operation::new("add", path, Some(container)));
+    let path = if at >= length { list.with_trailing_token("-") } else { list.with_trailing_token(at) };
+    operations.push(Operation::add(path, container));
+}
+
+fn json(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("strings and JSON always serialise")
 }
 
 /// The patch as JSON text.
-pub fn to_json(operations: &[Operation]) -> Scripted {
-    let size = |operation: &Operation| {
-        operation.path.len() + operation.value.as_ref().map_or(0, Scripted::written) + 48
-    };
-    let mut json = Scripted::with_capacity(operations.iter().map(size).sum());
-    json.push("[");
-    for (index, operation) in operations.iter().enumerate() {
-        json.push(if index == 0 { "{\"op\":\"" } else { ",{\"op\":\"" });
-        json.push(operation.op);
-        json.push("\",\"path\":");
-        json.push_quoted(&operation.path);
-        if let Some(value) = &operation.value {
-            json.push(",\"value\":");
-            json.push_scripted(value);
-        }
-        json.push("}");
-    }
-    json.push("]");
-    json
+pub fn to_json(operations: &[Operation]) -> String {
+    serde_json::to_string(operations).expect("strings and JSON always serialise")
 }
 
 /// Applies operations to an object, through the json-patch crate.
@@ -119,7 +131,7 @@ pub fn to_json(operations: &[Operation]) -> Scripted {
 /// # Errors
 /// When an operation does not fit the object, or its value is no JSON.
 pub fn apply(object: &mut serde_json::Value, operations: &[Operation]) -> Result<(), ApplyError> {
-    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations).to_string())?;
+    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations))?;
     Ok(json_patch::patch(object, &patch)?)
 }
 
@@ -132,10 +144,4 @@ pub enum ApplyError {
     /// The patch does not fit the object.
     #[error("the patch does not fit the object")]
     Mismatch(#[from] json_patch::PatchError),
-}
-
-fn quoted(text: &str) -> Scripted {
-    let mut out = Scripted::default();
-    out.push_quoted(text);
-    out
 }

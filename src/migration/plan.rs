@@ -118,7 +118,7 @@ fn mend(
     };
     let container = match kept {
         Some(kept) => kept.text().to_owned(),
-        None => container::render(lead.container, call).to_string(),
+        None => container::render(lead.container, call),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))
 }

@@ -9,7 +9,8 @@ use crate::json::check::Walk;
 use crate::json::unreadable::has_too_many_objects;
 use crate::json::{self, Kept, Readable, Source};
 use crate::kubernetes::PodTemplate;
-use crate::kubernetes::object::{SPEC_TEMPLATE, classify};
+use crate::kubernetes::kind::SPEC_TEMPLATE;
+use crate::kubernetes::object::classify;
 use crate::kubernetes::outline::{Outline, Part};
 
 /// How the API server begins every review.
