@@ -1,13 +1,12 @@
 //! Our verdicts against those of the real Prefect, on cases generated from the grammar of its settings.
 //!
 //! `tests/live/differential.py` runs each case through Prefect's own settings models, SQLAlchemy and asyncpg, without
-//! a database. It needs a Python with `prefect==3.8.8`: `tests/setup` makes one at `target/live/prefect-3.8.8`;
-//! `PREFECT_GUARD_TEST_PYTHON` names another. Without it the test fails: it must not pass by not running.
+//! a database: the newest release and one before it. `tests/setup` makes a Python with each at `target/live/prefect-…`.
+//! Without them the test fails: it must not pass by not running.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use crate::support::settings::{Read, deployment};
 use prefect_guard::prefect::database::{Database, Reading};
@@ -30,35 +29,24 @@ struct Case {
     why: String,
 }
 
-fn python() -> PathBuf {
-    let named = std::env::var_os("PREFECT_GUARD_TEST_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| crate::support::root().join("target/live/prefect-3.8.8/bin/python"));
-    assert!(
-        python.exists(),
-        "no Python with Prefect 3.8.8 at {}: run `tests/setup`, or name one in PREFECT_GUARD_TEST_PYTHON",
-        python.display()
-    );
+fn python(release: &str) -> PathBuf {
+    let python = crate::support::root().join(format!("target/live/prefect-{release}/bin/python"));
+    assert!(python.exists(), "no Python with Prefect {release} at {}: run `tests/setup`", python.display());
     python
 }
 
-/// What the real Prefect makes of the measured cases and of the generated ones.
-fn cases() -> &'static [Case] {
-    static CASES_RUN: OnceLock<Vec<Case>> = OnceLock::new();
-    CASES_RUN.get_or_init(|| {
-        let output = Command::new(python())
-            .arg(crate::support::root().join("tests/live/differential.py"))
-            .arg(crate::support::root().join("tests/fixtures/truth/database-settings.json"))
-            .args([
-                "--count",
-                &std::env::var("PREFECT_GUARD_TEST_CASES").unwrap_or_else(|_| CASES.to_string()),
-            ])
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("Python starts");
-        assert!(output.status.success(), "the script failed");
-        let text = String::from_utf8(output.stdout).expect("JSON lines");
-        text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect()
-    })
+/// What a real Prefect makes of the measured cases and of the generated ones.
+fn run(release: &str) -> Vec<Case> {
+    let output = Command::new(python(release))
+        .arg(crate::support::root().join("tests/live/differential.py"))
+        .arg(crate::support::root().join("tests/fixtures/truth/database-settings.json"))
+        .args(["--count", &std::env::var("PREFECT_GUARD_TEST_CASES").unwrap_or_else(|_| CASES.to_string())])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("Python starts");
+    assert!(output.status.success(), "the script failed");
+    let text = String::from_utf8(output.stdout).expect("JSON lines");
+    text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect()
 }
 
 /// Whether a rule about settings denies, with URLs read by `grammar`; and what was said.
@@ -90,8 +78,8 @@ fn judge(case: &Case, grammar: &'static Grammar) -> (bool, Vec<String>) {
     (denied, said)
 }
 
-fn disagreements(grammar: &'static Grammar) -> Vec<String> {
-    cases()
+fn disagreements(cases: &[Case], grammar: &'static Grammar) -> Vec<String> {
+    cases
         .iter()
         .filter_map(|case| {
             let (denied, said) = judge(case, grammar);
@@ -112,25 +100,31 @@ const KNOWN: [(&str, &str); 0] = [];
 
 /// One test for all three: a runner with a process for each test would run Prefect three times.
 #[test]
-fn agrees_with_the_real_prefect_and_would_notice_if_not() {
-    agrees();
-    notices_a_broken_character_class();
-    says_nothing_of_any_value();
+fn agrees_with_the_newest_prefect_and_would_notice_if_not() {
+    let cases = run("3.9.1");
+    agrees(&cases);
+    notices_a_broken_character_class(&cases);
+    says_nothing_of_any_value(&cases);
 }
 
-fn agrees() {
-    let generated: Vec<&Case> = cases().iter().filter(|case| case.case.starts_with("generated")).collect();
+#[test]
+fn agrees_with_the_prefect_before_it() {
+    agrees(&run("3.8.8"));
+}
+
+fn agrees(cases: &[Case]) {
+    let generated: Vec<&Case> = cases.iter().filter(|case| case.case.starts_with("generated")).collect();
     assert!(generated.len() >= 500, "only {} generated cases", generated.len());
     for verdict in ["allow", "deny"] {
         let count = generated.iter().filter(|case| case.expect == verdict).count();
         assert!(count >= OF_EACH, "only {count} generated cases of `{verdict}`");
     }
-    let wrong = disagreements(&SQLALCHEMY);
-    assert!(wrong.is_empty(), "{} of {} disagree:\n{}", wrong.len(), cases().len(), wrong.join("\n"));
+    let wrong = disagreements(cases, &SQLALCHEMY);
+    assert!(wrong.is_empty(), "{} of {} disagree:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 /// The comparison can fail: each character class of the grammar, broken, is noticed.
-fn notices_a_broken_character_class() {
+fn notices_a_broken_character_class(cases: &[Case]) {
     static BROKEN: [(&str, Grammar); 7] = [
         ("user", Grammar { user: &[':', '/', '@'], ..SQLALCHEMY }),
         ("password", Grammar { password: &['@', '/'], ..SQLALCHEMY }),
@@ -141,13 +135,13 @@ fn notices_a_broken_character_class() {
         ("query", Grammar { query: &['&'], ..SQLALCHEMY }),
     ];
     for (class, grammar) in &BROKEN {
-        assert!(!disagreements(grammar).is_empty(), "nothing notices a broken class `{class}`");
+        assert!(!disagreements(cases, grammar).is_empty(), "nothing notices a broken class `{class}`");
     }
 }
 
 /// No value shows up in what we say, not even in part.
-fn says_nothing_of_any_value() {
-    for case in cases() {
+fn says_nothing_of_any_value(cases: &[Case]) {
+    for case in cases {
         let (_, said) = judge(case, &SQLALCHEMY);
         for secret in ["s3cret", "db.example", "p@ss", "p%40", "xxxxx", "//prefect"] {
             assert!(!said.iter().any(|line| line.contains(secret)), "{}: {said:?}", case.case);
@@ -157,9 +151,7 @@ fn says_nothing_of_any_value() {
 
 /// What settings the Prefect of one release reads, in capitals.
 fn names_read_by(release: &str) -> BTreeSet<String> {
-    let python = crate::support::root().join(format!("target/live/prefect-{release}/bin/python"));
-    assert!(python.exists(), "no Python with Prefect {release} at {}: run `tests/setup`", python.display());
-    let output = Command::new(python)
+    let output = Command::new(python(release))
         .arg(crate::support::root().join("tests/live/settings_names.py"))
         .stderr(Stdio::inherit())
         .output()
@@ -175,7 +167,8 @@ fn is_read_by(setting: &Setting, name: &Name, release: Release) -> bool {
 
 #[test]
 fn the_table_of_settings_says_which_release_reads_which_name() {
-    let releases = [Release(2, 20, 20), Release(3, 0, 0), Release(3, 4, 0), Release(3, 8, 8)];
+    let releases =
+        [Release(2, 20, 20), Release(3, 0, 0), Release(3, 4, 0), Release(3, 8, 8), Release(3, 9, 1)];
     let mut wrong = Vec::new();
     for release in releases {
         let read = names_read_by(&release.to_string());

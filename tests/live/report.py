@@ -109,6 +109,7 @@ def table(kept):
     }
     for prefect in (
         migration.NEWEST,
+        migration.RECENT,
         migration.MIDWAY,
         migration.OLDEST,
         migration.PREFECT_2,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from guard import Denied
-from migration import MIDWAY, NEWEST, STARTED, URL
+from migration import MIDWAY, NEWEST, RECENT, STARTED, URL
 from podrunner import Cluster, InitFailed, call
 from services import HOST, free_port, until
 
@@ -186,18 +186,20 @@ def test_cure_of_background_services(guard, database, pod):
 
 
 def test_set_image(guard, database, pod):
-    """`kubectl set image` to a newer Prefect: the schema follows before the server starts."""
+    """`kubectl set image` from release to release: the schema follows before the server starts."""
     port = free_port()
     stored = guard.admit(api(port, prefect=MIDWAY))
     pod(stored, secret(database.url())).initialise()
-    older = database.rows("SELECT version_num FROM alembic_version")
-    changed = copy.deepcopy(stored)
-    containers(changed)[0]["image"] = image(NEWEST)
-    changed = guard.admit(changed, old=stored)
-    assert [c["image"] for c in inits(changed)] == [image(NEWEST)]
-    running = pod(changed, secret(database.url()))
-    running.initialise()
-    assert database.rows("SELECT version_num FROM alembic_version") != older
+    for release in (RECENT, NEWEST):
+        older = database.rows("SELECT version_num FROM alembic_version")
+        changed = copy.deepcopy(stored)
+        containers(changed)[0]["image"] = image(release)
+        changed = guard.admit(changed, old=stored)
+        assert [c["image"] for c in inits(changed)] == [image(release)]
+        running = pod(changed, secret(database.url()))
+        running.initialise()
+        assert database.rows("SELECT version_num FROM alembic_version") != older
+        stored = changed
     serves(running.start(), port)
 
 
@@ -275,12 +277,13 @@ def test_nothing_set(guard, pod):
     assert "no PostgreSQL URL reaches Prefect" in running.containers[0].log()
 
 
-def test_rollback_continues(guard, migrated, pod):
+@pytest.mark.parametrize("older", [MIDWAY, RECENT])
+def test_rollback_continues(guard, migrated, pod, older):
     """Rollback to an older Prefect under `continue`: it says so, and the server serves."""
     port = free_port()
-    running = pod(guard.admit(api(port, prefect=MIDWAY)), secret(migrated.url()))
+    running = pod(guard.admit(api(port, prefect=older)), secret(migrated.url()))
     server = running.start()
-    assert f"newer than Prefect {MIDWAY}" in running.containers[0].log()
+    assert f"newer than Prefect {older}" in running.containers[0].log()
     serves(server, port)
 
 
