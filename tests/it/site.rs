@@ -22,11 +22,12 @@ const PARTS: &[(&str, &[&str])] = &[
             "flux",
             "prefect-helm-chart",
             "databases",
+            "migration",
             "rollback",
         ],
     ),
     ("Running it", &["install", "certificates", "emergency", "alerts", "metrics", "upgrade", "uninstall"]),
-    ("Reference", &["rules", "policy", "policies", "command-line"]),
+    ("Reference", &["rules", "policy", "policies", "settings", "command-line"]),
     (
         "Inside",
         &[
