@@ -1,5 +1,6 @@
-//! Where an SQLite database lives, as SQLAlchemy's `pysqlite` dialect finds it (`create_connect_args`), and
-//! whether the pod keeps that place.
+//! Where an SQLite database lives, and whether the pod keeps that place.
+//!
+//! The place is found as SQLAlchemy's `pysqlite` dialect finds it (`create_connect_args`).
 
 use std::collections::BTreeSet;
 

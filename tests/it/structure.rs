@@ -14,7 +14,6 @@ use prefect_guard::rule::Scope;
 use prefect_guard::rules::{CATALOGUE, Check, REGISTER};
 use serde_json::Value;
 
-
 /// The modules that know no files, network, clock, environment or tasks. A new module has to be put into one of the
 /// two lists.
 const PURE: &[&str] = &[
