@@ -12,7 +12,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::json::Kept;
 use crate::kubernetes::expand::{Part, parts};
 use crate::kubernetes::pod::{Container, EnvFrom, EnvVar};
 use crate::shell::changes::Change;
@@ -32,8 +31,8 @@ const LENGTH_LIMIT: usize = 128 * 1024;
 /// The environment of one container.
 #[derive(Debug, Clone, Default)]
 pub struct Environment<'a> {
-    variables: &'a [Kept<'a, EnvVar<'a>>],
-    from: &'a [Kept<'a, EnvFrom<'a>>],
+    variables: &'a [EnvVar<'a>],
+    from: &'a [EnvFrom<'a>],
     service_links: bool,
     assigned: Vec<Assignment<'a>>,
     taken: Taken<'a>,

@@ -3,8 +3,9 @@
 pub mod respond;
 
 use crate::decision::{Decision, Endpoint, decide};
+use crate::json::Unreadable;
 use crate::policy::{Mode, Policy};
-use crate::review::{self, Incoming, Request, Unreadable};
+use crate::review::{self, Request, prefilter};
 use crate::rule::{Rule, Severity};
 use crate::text::one_line;
 
@@ -80,10 +81,10 @@ impl Verdict {
 pub fn answer(endpoint: Endpoint, body: &[u8], policy: &Policy) -> Answer {
     match review::decode(body) {
         Err(refused) => refuse(&refused),
-        Ok(Incoming::Unrelated(request)) => {
+        Ok(request) if !prefilter::names_prefect(body) => {
             Answer { status: 200, body: respond::allow(&request.uid), record: Record::of_request(&request) }
         }
-        Ok(Incoming::Review(request)) => match decide(endpoint, &request, policy) {
+        Ok(request) => match decide(endpoint, &request, policy) {
             Ok(decision) => Answer {
                 status: 200,
                 body: respond::respond(endpoint, &request.uid, &decision),

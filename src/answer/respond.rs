@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::decision::{Decision, Endpoint};
+use crate::json::Unreadable;
 use crate::migration;
 use crate::policy::Mode;
-use crate::review::request::Unreadable;
 use crate::rule::{Finding, Fix, Severity};
 use crate::text::one_line;
 

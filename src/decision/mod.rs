@@ -6,13 +6,14 @@ pub mod secret;
 
 use std::collections::BTreeSet;
 
+use crate::json::{self, Unreadable};
+use crate::kubernetes::Workload;
 use crate::kubernetes::object::{Located, classify, locate};
-use crate::kubernetes::{Workload, same_json};
 use crate::migration::plan::Before;
 use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
 use crate::policy::{Mode, Policy, Settings};
-use crate::review::request::{Request, Unreadable};
+use crate::review::Request;
 use crate::rule::{self, Finding, Fix, Level, Ratchet, Rule, Scope, Severity};
 use crate::rules::{self, CATALOGUE, Subject};
 
@@ -77,7 +78,7 @@ pub fn decide(endpoint: Endpoint, request: &Request<'_>, policy: &Policy) -> Res
         return Ok(Decision::default());
     }
     let kind = || request.kind.kind.0.clone();
-    let Some(workload) = located.take(kind(), request.template.as_ref())? else {
+    let Some(workload) = located.read(kind())? else {
         return Ok(Decision::default());
     };
     let before = before.and_then(|located| located.read(kind()).ok().flatten());
@@ -130,7 +131,7 @@ fn concerns_us(request: &Request<'_>) -> bool {
 /// An update that leaves the template alone is never mutated nor denied.
 fn is_unchanged(new: &Located<'_, '_>, old: Option<&Located<'_, '_>>) -> bool {
     match (new.template, old.and_then(|old| old.template)) {
-        (Some(new), Some(old)) => same_json(new, old),
+        (Some(new), Some(old)) => json::same(new.get(), old.get()),
         _ => false,
     }
 }

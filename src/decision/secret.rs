@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::json::{self, Raw, Unreadable, object, parse};
 use crate::kubernetes::Class;
 use crate::kubernetes::kind::SPEC_TEMPLATE;
 use crate::kubernetes::object::{Found, locate};
-use crate::kubernetes::pod::{Annotations, null_is_default};
+use crate::kubernetes::pod::Annotations;
 use crate::policy::Settings;
 use crate::policy::annotations::{self, Own};
-use crate::review::request::{Raw, Request, Unreadable, parse};
+use crate::review::Request;
 use crate::rule::{Finding, Level, OfSecret, Place, Report};
 use crate::rules::{self, CATALOGUE, Subject};
 use crate::text::clip;
@@ -25,19 +26,19 @@ pub const LABEL: &str = "database-url";
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct Secret<'a> {
-    #[serde(borrow, deserialize_with = "null_is_default")]
+    #[serde(borrow, deserialize_with = "object")]
     metadata: Metadata<'a>,
-    #[serde(borrow, deserialize_with = "null_is_default")]
+    #[serde(borrow, deserialize_with = "json::null_is_default")]
     data: Annotations<'a>,
     /// The API server has moved this into `data`; manifests offline still have it.
-    #[serde(borrow, rename = "stringData", deserialize_with = "null_is_default")]
+    #[serde(borrow, rename = "stringData", deserialize_with = "json::null_is_default")]
     string_data: Annotations<'a>,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct Metadata<'a> {
-    #[serde(borrow, deserialize_with = "null_is_default")]
+    #[serde(borrow, deserialize_with = "json::null_is_default")]
     labels: Annotations<'a>,
 }
 
@@ -103,7 +104,8 @@ fn judge(url: &str, settings: &Settings) -> Vec<Finding> {
     }}}})
     .to_string();
     let found = Found { class: Class::Server, template: SPEC_TEMPLATE };
-    let located = locate(Raw::checked(&template, None), found).expect("a template of our own making");
+    let located =
+        Raw::of(&template).and_then(|object| locate(object, found)).expect("a Deployment of our own making");
     let Ok(Some(workload)) = located.read("Deployment".into()) else { return Vec::new() };
     let own = Own::default();
     let subject = Subject::examine(&workload, settings, &own, None);

@@ -4,8 +4,8 @@ use json_patch::jsonptr::{Pointer, PointerBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::pod::{Text, null_is_default};
-use crate::json::readable;
+use super::pod::Text;
+use crate::json::null_is_default;
 
 /// A group, version and kind.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -19,10 +19,6 @@ pub struct GroupVersionKind<'a> {
     /// `Deployment`.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub kind: Text<'a>,
-}
-
-readable! {
-    GroupVersionKind<'a> { "group": group, "version": version, "kind": kind }
 }
 
 /// Where Kubernetes' own kinds have their pod template, but for CronJob.

@@ -4,18 +4,14 @@ pub mod expand;
 pub mod image;
 pub mod kind;
 pub mod object;
-pub(crate) mod outline;
 pub mod pod;
 pub mod quantity;
-pub mod raw;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::ops::Deref;
 
 use json_patch::jsonptr::Pointer;
 
-use crate::json::{Kept, cursor};
 pub use pod::{Container, PodTemplate};
 
 pod::show_only!(Workload: kind, class, template);
@@ -29,9 +25,7 @@ pub struct Workload<'a> {
     /// JSON pointer to the pod template (`/spec/template`).
     pub template_pointer: &'a Pointer,
     /// The pod template.
-    pub template: Template<'a>,
-    /// The template's text, byte for byte.
-    pub template_raw: &'a str,
+    pub template: PodTemplate<'a>,
     /// `spec.replicas`; absent means 1.
     pub replicas: Option<i64>,
     /// How an update replaces pods.
@@ -44,26 +38,6 @@ pub struct Workload<'a> {
     pub terminating: bool,
     /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
     pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
-}
-
-/// The pod template of a workload.
-#[derive(Debug)]
-pub enum Template<'a> {
-    /// Read from the workload's text.
-    Own(PodTemplate<'a>),
-    /// Read with the request.
-    OfRequest(&'a PodTemplate<'a>),
-}
-
-impl<'a> Deref for Template<'a> {
-    type Target = PodTemplate<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Template::Own(template) => template,
-            Template::OfRequest(template) => template,
-        }
-    }
 }
 
 /// What is done with a kind of workload.
@@ -105,7 +79,7 @@ impl Workload<'_> {
     }
 
     /// The container at `at`.
-    pub fn container(&self, at: ContainerRef) -> &Kept<'_, Container<'_>> {
+    pub fn container(&self, at: ContainerRef) -> &Container<'_> {
         let spec = &self.template.spec;
         if at.init { &spec.init_containers()[at.index] } else { &spec.containers[at.index] }
     }
@@ -118,14 +92,4 @@ pub struct ContainerRef {
     pub init: bool,
     /// The position in its list.
     pub index: usize,
-}
-
-/// Equal text, or text that parses to the same value (key order and white space aside).
-pub fn same_json(a: &str, b: &str) -> bool {
-    use serde_json::Value;
-    let by_value = || match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    };
-    a == b || cursor::same_in_step(a, b).unwrap_or_else(by_value)
 }

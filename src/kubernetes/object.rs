@@ -6,16 +6,14 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use json_patch::jsonptr::Pointer;
 
-use super::{Class, PodTemplate, Rollout, Template, Workload};
-use crate::json::unreadable::{Unreadable, read};
-use crate::json::{self, Kept, Readable, Unparsed, cursor, readable};
+use super::{Class, PodTemplate, Rollout, Workload};
+use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
 use crate::kubernetes::kind::{GroupVersionKind, KindSetting, SPEC_TEMPLATE};
-use crate::kubernetes::outline::Outline;
-use crate::kubernetes::pod::{Text, null_is_default};
-use crate::kubernetes::raw::Raw;
+use crate::kubernetes::pod::Text;
 
 /// What we do with a kind, and where its template is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +52,7 @@ struct Owner {
 struct Strategy<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
     rolling_update: Option<RollingUpdate<'a>>,
 }
 
@@ -62,12 +60,12 @@ struct Strategy<'a> {
 #[serde(rename_all = "camelCase")]
 struct RollingUpdate<'a> {
     #[serde(borrow)]
-    max_surge: Option<Unparsed<'a>>,
+    max_surge: Option<Raw<'a>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 struct ClaimTemplate<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     metadata: ClaimMeta<'a>,
 }
 
@@ -77,12 +75,35 @@ struct ClaimMeta<'a> {
     name: Text<'a>,
 }
 
-readable! {
-    Owner { "controller": controller }
-    Strategy<'a> { "type": kind, "rollingUpdate": rolling_update }
-    RollingUpdate<'a> { "maxSurge": max_surge }
-    ClaimTemplate<'a> { "metadata": metadata }
-    ClaimMeta<'a> { "name": name }
+/// What lies around a pod template. What may be of another shape in a kind that the policy names stays text.
+#[derive(Default, serde::Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, default, deserialize_with = "object")]
+    metadata: Metadata<'a>,
+    #[serde(borrow, default, deserialize_with = "object")]
+    spec: Spec<'a>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    deletion_timestamp: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "objects")]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    #[serde(borrow)]
+    replicas: Option<Raw<'a>>,
+    #[serde(borrow)]
+    template: Option<Raw<'a>>,
+    #[serde(borrow)]
+    strategy: Option<Raw<'a>>,
+    #[serde(borrow)]
+    volume_claim_templates: Option<Raw<'a>>,
 }
 
 /// An object located but not yet read: cheap, and enough to see whether its template changed.
@@ -90,10 +111,10 @@ pub struct Located<'a, 'p> {
     /// What it is.
     pub found: Found<'p>,
     /// The template's text; `None` when the object has none.
-    pub template: Option<&'a str>,
+    pub template: Option<Raw<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    outline: Outline<'a>,
+    around: Object<'a>,
 }
 
 /// Finds the template in an object.
@@ -101,27 +122,20 @@ pub struct Located<'a, 'p> {
 /// # Errors
 /// When the object, its `metadata` or its `spec` is something else than an object.
 pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
-    let outline = match object.outline() {
-        Some(outline) => *outline,
-        None => Outline::read(object.get())?,
-    };
+    let around: Object<'a> = parse(object.get())?;
     let template = match found.template {
-        pointer if pointer == SPEC_TEMPLATE => outline.template,
-        pointer => descend(object.get(), pointer.as_str()),
+        pointer if pointer == SPEC_TEMPLATE => around.spec.template,
+        pointer => descend(object, pointer)?,
     };
-    let deleted: Option<Text<'_>> = field("metadata.deletionTimestamp", outline.deletion_timestamp)?;
-    Ok(Located {
-        found,
-        template: template.filter(|text| *text != "null"),
-        terminating: deleted.is_some(),
-        outline,
-    })
+    Ok(Located { found, template, terminating: around.metadata.deletion_timestamp.is_some(), around })
 }
 
 impl Located<'_, '_> {
     /// Whether more pods, or other ones side by side, may run than by `old`.
     pub fn runs_otherwise(&self, old: &Located<'_, '_>) -> bool {
-        (self.outline.replicas, self.outline.strategy) != (old.outline.replicas, old.outline.strategy)
+        let differ = |new: Option<Raw<'_>>, old: Option<Raw<'_>>| new.map(Raw::get) != old.map(Raw::get);
+        let (new, old) = (&self.around.spec, &old.around.spec);
+        differ(new.replicas, old.replicas) || differ(new.strategy, old.strategy)
     }
 }
 
@@ -131,36 +145,23 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
     /// # Errors
     /// When the template is not shaped as it should be.
     pub fn read(self, kind: Cow<'a, str>) -> Result<Option<Workload<'a>>, Unreadable> {
-        self.take(kind, None)
-    }
-
-    /// The same, of what was read already where that was this very template.
-    pub(crate) fn take(
-        self,
-        kind: Cow<'a, str>,
-        read_already: Option<&'a Kept<'a, PodTemplate<'a>>>,
-    ) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
-        let template = match read_already.filter(|template| std::ptr::eq(template.text(), text)) {
-            Some(template) => Template::OfRequest(template),
-            None => Template::Own(read(text).map_err(|error| within(self.found.template.as_str(), error))?),
-        };
-        let owners: Option<Vec<Owner>> = field("metadata.ownerReferences", self.outline.owner_references)?;
-        let claims: Vec<ClaimTemplate<'a>> = odd_is_default(self.outline.volume_claim_templates);
+        let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
+        let Object { metadata, spec } = self.around;
+        let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" => Rollout::OneAfterTheOther,
-            _ => odd_is_default::<Strategy<'_>>(self.outline.strategy).rollout(),
+            _ => odd_is_default::<Strategy<'_>>(spec.strategy).rollout(),
         };
         Ok(Some(Workload {
             kind,
             class: self.found.class,
             template_pointer: self.found.template,
             template,
-            template_raw: text,
-            replicas: odd_is_default(self.outline.replicas),
+            replicas: odd_is_default(spec.replicas),
             rollout,
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
-            controlled: owners.is_some_and(|owners| owners.iter().any(|owner| owner.controller)),
+            controlled: metadata.owner_references.iter().any(|owner| owner.controller),
             terminating: self.terminating,
             volumes_by_name: OnceCell::new(),
         }))
@@ -169,7 +170,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
 
 impl Strategy<'_> {
     fn rollout(&self) -> Rollout {
-        let surge = self.rolling_update.as_ref().and_then(|update| update.max_surge).map(Unparsed::get);
+        let surge = self.rolling_update.as_ref().and_then(|update| update.max_surge).map(Raw::get);
         match (self.kind.as_deref(), surge) {
             (Some("Recreate"), _) | (_, Some("0" | "\"0\"" | "\"0%\"")) => Rollout::OneAfterTheOther,
             _ => Rollout::Overlapping,
@@ -177,40 +178,24 @@ impl Strategy<'_> {
     }
 }
 
-/// Reads one field of the object; `null` reads as absent.
-fn field<'a, T: Readable<'a> + serde::Deserialize<'a>>(
-    path: &str,
-    text: Option<&'a str>,
-) -> Result<Option<T>, Unreadable> {
-    match text {
-        None => Ok(None),
-        Some(text) => read(text).map_err(|error| within(path, error)),
-    }
-}
-
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
 /// something else by `replicas` or `strategy`.
-fn odd_is_default<'a, T: Readable<'a> + serde::Deserialize<'a>>(text: Option<&'a str>) -> T {
-    let read = |text| json::read(text).or_else(|| serde_json::from_str(text).ok());
-    text.and_then(read).unwrap_or_default()
+fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(text: Option<Raw<'a>>) -> T {
+    text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
 }
 
-/// Puts the path of a part before the path of a fault inside it.
-fn within(pointer: &str, error: Unreadable) -> Unreadable {
-    let base = pointer.trim_start_matches('/').replace('/', ".");
-    let path = match error.path.as_str() {
-        "." if base.is_empty() => ".".to_owned(),
-        "." => base,
-        below => format!("{base}.{below}"),
-    };
-    Unreadable { path, ..error }
+/// A pointer as messages write it: `spec.template`.
+fn path(pointer: &Pointer) -> String {
+    pointer.as_str().trim_start_matches('/').replace('/', ".")
 }
 
-/// The text at a JSON pointer, found without parsing what lies beside the way.
-pub fn descend<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
-    let mut text = json;
-    for token in pointer.split('/').skip(1) {
-        text = cursor::member(text, &token.replace("~1", "/").replace("~0", "~"))?;
+/// The value at a JSON pointer that leads through fields; `None` where there is none, or `null`.
+fn descend<'a>(object: Raw<'a>, pointer: &Pointer) -> Result<Option<Raw<'a>>, Unreadable> {
+    let mut found = Some(object);
+    for token in pointer.tokens() {
+        let Some(text) = found else { return Ok(None) };
+        let members: BTreeMap<Text<'a>, Option<Raw<'a>>> = parse(text.get())?;
+        found = members.get(&*token.decoded()).copied().flatten();
     }
-    Some(text)
+    Ok(found)
 }

@@ -4,12 +4,12 @@
 //!
 //! `null` reads as absent everywhere, as the API server's own decoder does.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::{self, Kept, List, Readable, Source, Unparsed, read_unless_null, readable};
+use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse, read};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -33,20 +33,19 @@ show_only!(Annotations:);
 /// A string borrowed from the review where it holds no escapes.
 ///
 /// The wrapper is needed because `Vec<Cow<str>>` never borrows with serde.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
-
-impl<'a> Readable<'a> for Text<'a> {
-    #[inline]
-    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
-        self.0.read(source)
-    }
-}
 
 impl Deref for Text<'_> {
     type Target = str;
     fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -57,25 +56,31 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-/// Reads `null` as the default, as Go's decoder does.
-pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// A pod template (`core/v1` PodTemplateSpec), as far as rules read it.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate<'a> {
     /// The template's own metadata.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub metadata: TemplateMeta<'a>,
     /// The pod spec.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub spec: PodSpec<'a>,
+}
+
+impl<'a> PodTemplate<'a> {
+    /// Reads a template, its containers each from its own text, which stays with them.
+    ///
+    /// # Errors
+    /// When it is not shaped as it should be.
+    pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
+        let mut template: Self = read(text)?;
+        let spec = &mut template.spec;
+        let inits = spec.init_texts.take().map(|texts| Container::read_all(&texts, "initContainers"));
+        spec.init_containers = inits.transpose()?;
+        spec.containers = Container::read_all(&std::mem::take(&mut spec.texts), "containers")?;
+        Ok(template)
+    }
 }
 
 /// Metadata of a pod template.
@@ -105,19 +110,6 @@ impl<'a> Annotations<'a> {
     }
 }
 
-impl<'a> Readable<'a> for Annotations<'a> {
-    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
-        source.object(|key, source| {
-            if source.first() == Some(b'"') {
-                self.0.push((Text(key), Text(source.text()?)));
-            } else {
-                source.value()?;
-            }
-            Some(())
-        })
-    }
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
@@ -129,10 +121,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
-                    let value = map.next_value::<Unparsed<'de>>()?.get();
+                    let value = map.next_value::<Raw<'de>>()?.get();
                     if value.starts_with('"') {
-                        let value = json::read(value)
-                            .ok_or_else(|| Error::custom("no text that these escapes could mean"))?;
+                        let value = serde_json::from_str(value)
+                            .map_err(|_| Error::custom("no text that these escapes could mean"))?;
                         pairs.push((key, value));
                     }
                 }
@@ -148,11 +140,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct PodSpec<'a> {
     /// `None` when absent or null: then a patch has to add the whole list.
-    #[serde(borrow)]
-    pub init_containers: Option<Vec<Kept<'a, Container<'a>>>>,
+    #[serde(skip)]
+    pub init_containers: Option<Vec<Container<'a>>>,
     /// The ordinary containers.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub containers: Vec<Kept<'a, Container<'a>>>,
+    #[serde(skip)]
+    pub containers: Vec<Container<'a>>,
+    /// The containers as text; what [`PodTemplate::read`] reads them from.
+    #[serde(borrow, rename = "initContainers")]
+    init_texts: Option<Vec<Raw<'a>>>,
+    /// See above.
+    #[serde(borrow, rename = "containers", default, deserialize_with = "null_is_default")]
+    texts: Vec<Raw<'a>>,
     /// The pod's volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volumes: Vec<Volume<'a>>,
@@ -165,7 +163,7 @@ pub struct PodSpec<'a> {
 
 impl<'a> PodSpec<'a> {
     /// The initContainers, none when absent.
-    pub fn init_containers(&self) -> &[Kept<'a, Container<'a>>] {
+    pub fn init_containers(&self) -> &[Container<'a>] {
         self.init_containers.as_deref().unwrap_or_default()
     }
 
@@ -195,57 +193,74 @@ pub struct Container<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub args: Vec<Text<'a>>,
     /// Environment variables, in order: later ones may use earlier ones, a later duplicate wins.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub env: List<'a, EnvVar<'a>>,
+    #[serde(borrow, default, deserialize_with = "objects")]
+    pub env: Vec<EnvVar<'a>>,
     /// Whole ConfigMaps and Secrets as variables; these come before `env`.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub env_from: List<'a, EnvFrom<'a>>,
+    #[serde(borrow, default, deserialize_with = "objects")]
+    pub env_from: Vec<EnvFrom<'a>>,
     /// Where the process starts.
     #[serde(borrow)]
     pub working_dir: Option<Text<'a>>,
     /// Mounted volumes.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
-    pub volume_mounts: List<'a, VolumeMount<'a>>,
+    #[serde(borrow, default, deserialize_with = "objects")]
+    pub volume_mounts: Vec<VolumeMount<'a>>,
     /// Requests and limits, as written.
     #[serde(borrow)]
-    pub resources: Option<Unparsed<'a>>,
+    pub resources: Option<Raw<'a>>,
     /// Block devices, as written.
     #[serde(borrow)]
-    pub volume_devices: Option<Unparsed<'a>>,
+    pub volume_devices: Option<Raw<'a>>,
     /// As written.
     #[serde(borrow)]
-    pub security_context: Option<Unparsed<'a>>,
+    pub security_context: Option<Raw<'a>>,
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
     /// Hooks around its life.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     lifecycle: Lifecycle<'a>,
     /// A probe can run a command too.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     liveness_probe: Handler<'a>,
     /// See above.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     readiness_probe: Handler<'a>,
     /// See above.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     startup_probe: Handler<'a>,
+    #[serde(skip)]
+    text: Option<Raw<'a>>,
+}
+
+/// What a migration container takes from its server, entry by entry as it is written.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written<'a> {
+    /// The entries of `env`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub env: Vec<Raw<'a>>,
+    /// The entries of `envFrom`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub env_from: Vec<Raw<'a>>,
+    /// The entries of `volumeMounts`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub volume_mounts: Vec<Raw<'a>>,
 }
 
 /// What runs when a container has started and before it stops.
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Lifecycle<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     post_start: Handler<'a>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     pre_stop: Handler<'a>,
 }
 
 /// A probe or a hook, as far as it runs a command.
 #[derive(Clone, Default, serde::Deserialize)]
 struct Handler<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     exec: Exec<'a>,
 }
 
@@ -256,6 +271,24 @@ struct Exec<'a> {
 }
 
 impl<'a> Container<'a> {
+    fn read_all(texts: &[Raw<'a>], list: &str) -> Result<Vec<Self>, Unreadable> {
+        let read = |(index, text): (usize, &Raw<'a>)| match parse::<Self>(text.get()) {
+            Ok(container) => Ok(Container { text: Some(*text), ..container }),
+            Err(error) => Err(error.within(&format!("spec.{list}[{index}]"))),
+        };
+        texts.iter().enumerate().map(read).collect()
+    }
+
+    /// The container's text, byte for byte. Not for printing: it may hold a password.
+    pub fn text(&self) -> &'a str {
+        self.text.map_or("{}", Raw::get)
+    }
+
+    /// The entries of its lists as they are written.
+    pub fn written(&self) -> Written<'a> {
+        parse(self.text()).unwrap_or_default()
+    }
+
     /// The commands that the kubelet runs inside the container, with their field: hooks and probes.
     pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &[Text<'a>])> {
         let hooks = [
@@ -289,7 +322,7 @@ pub struct EnvVar<'a> {
     #[serde(borrow)]
     pub value: Option<Text<'a>>,
     /// Where the value comes from instead.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
     pub value_from: Option<ValueFrom<'a>>,
 }
 
@@ -298,10 +331,10 @@ pub struct EnvVar<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct ValueFrom<'a> {
     /// From a Secret. Boxed, like the other: most variables have neither, and a list of them moves as it grows.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
     pub secret_key_ref: Option<Box<KeyRef<'a>>>,
     /// From a ConfigMap.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
     pub config_map_key_ref: Option<Box<KeyRef<'a>>>,
 }
 
@@ -355,21 +388,6 @@ pub struct Volume<'a> {
     pub source: Text<'a>,
 }
 
-impl<'a> Readable<'a> for Volume<'a> {
-    fn read<S: Source<'a>>(&mut self, source: &mut S) -> Option<()> {
-        source.object(|key, source| {
-            if key == "name" {
-                self.name = Text::default();
-                return read_unless_null(&mut self.name, source);
-            }
-            if source.value()? != "null" {
-                self.source = Text(key);
-            }
-            Some(())
-        })
-    }
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Volume<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
@@ -392,43 +410,4 @@ impl<'de: 'a, 'a> Deserialize<'de> for Volume<'a> {
         }
         deserializer.deserialize_map(Fields)
     }
-}
-
-readable! {
-    PodTemplate<'a> { "metadata": metadata, "spec": spec }
-    TemplateMeta<'a> { "annotations": annotations, "labels": labels }
-    PodSpec<'a> {
-        "initContainers": init_containers,
-        "containers": containers,
-        "volumes": volumes,
-        "hostNetwork": host_network,
-        "enableServiceLinks": enable_service_links,
-    }
-    Container<'a> {
-        "name": name,
-        "image": image,
-        "imagePullPolicy": image_pull_policy,
-        "command": command,
-        "args": args,
-        "env": env,
-        "envFrom": env_from,
-        "workingDir": working_dir,
-        "volumeMounts": volume_mounts,
-        "resources": resources,
-        "volumeDevices": volume_devices,
-        "securityContext": security_context,
-        "restartPolicy": restart_policy,
-        "lifecycle": lifecycle,
-        "livenessProbe": liveness_probe,
-        "readinessProbe": readiness_probe,
-        "startupProbe": startup_probe,
-    }
-    Lifecycle<'a> { "postStart": post_start, "preStop": pre_stop }
-    Handler<'a> { "exec": exec }
-    Exec<'a> { "command": command }
-    EnvVar<'a> { "name": name, "value": value, "valueFrom": value_from }
-    ValueFrom<'a> { "secretKeyRef": secret_key_ref, "configMapKeyRef": config_map_key_ref }
-    KeyRef<'a> { "name": name, "key": key, "optional": optional }
-    EnvFrom<'a> { "prefix": prefix }
-    VolumeMount<'a> { "name": name, "mountPath": mount_path, "readOnly": read_only, "subPath": sub_path }
 }

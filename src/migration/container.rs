@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::call::CommandLine;
+use crate::json::Raw;
 use crate::kubernetes::Container;
 
 /// The reserved name of our initContainer.
@@ -14,7 +14,7 @@ pub const NAME: &str = "prefect-guard-migrate";
 /// The container as it is written. What is copied from the server is copied byte for byte.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
+struct Migration<'a> {
     name: &'static str,
     image: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,19 +25,19 @@ struct Written<'a> {
     args: &'a [Cow<'a, str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     working_dir: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    env_from: Vec<Raw<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    env: Vec<Raw<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    env_from: Option<&'a RawValue>,
+    resources: Option<Raw<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volume_mounts: Vec<Raw<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resources: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volume_mounts: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volume_devices: Option<&'a RawValue>,
+    volume_devices: Option<Raw<'a>>,
     termination_message_policy: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    security_context: Option<&'a RawValue>,
+    security_context: Option<Raw<'a>>,
 }
 
 /// The container as JSON text.
@@ -46,21 +46,22 @@ struct Written<'a> {
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
 pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> String {
-    let container = Written {
+    let copied = server.written();
+    let container = Migration {
         name: NAME,
         image: &server.image,
         image_pull_policy: server.image_pull_policy.as_deref(),
         command: &call.command,
         args: &call.args,
         working_dir: server.working_dir.as_deref(),
-        env_from: server.env_from.written(),
-        env: server.env.written(),
-        resources: server.resources.map(|part| part.raw()),
-        volume_mounts: server.volume_mounts.written(),
-        volume_devices: server.volume_devices.map(|part| part.raw()),
+        env_from: copied.env_from,
+        env: copied.env,
+        resources: server.resources,
+        volume_mounts: copied.volume_mounts,
+        volume_devices: server.volume_devices,
         // So that `kubectl describe pod` shows why a migration failed.
         termination_message_policy: "FallbackToLogsOnError",
-        security_context: server.security_context.map(|part| part.raw()),
+        security_context: server.security_context,
     };
     serde_json::to_string(&container).expect("strings and JSON always serialise")
 }

@@ -6,7 +6,6 @@ use super::blocker::{self, Blocker};
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
 use super::staleness::{Difference, Wanted};
-use crate::json::Kept;
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::annotations::{Own, Position};
 use crate::policy::{Mode, Settings};
@@ -40,12 +39,12 @@ impl Before<'_> {
     /// The container of this name.
     fn container(&self, name: &str) -> Option<&Container<'_>> {
         let spec = &self.workload.template.spec;
-        let all = spec.containers.iter().chain(spec.init_containers());
-        all.map(|container| &**container).find(|container| &*container.name == name)
+        let mut all = spec.containers.iter().chain(spec.init_containers());
+        all.find(|container| &*container.name == name)
     }
 
     /// Our container as it stood.
-    fn ours(&self) -> Option<&Kept<'_, Container<'_>>> {
+    fn ours(&self) -> Option<&Container<'_>> {
         Some(&self.workload.template.spec.init_containers()[position_of_ours(self.workload)?])
     }
 }

@@ -7,9 +7,9 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use super::call::{CommandLine, ON_SQLITE, SCRIPT};
-use crate::json::{Kept, List, Unparsed};
-use crate::kubernetes::pod::VolumeMount;
-use crate::kubernetes::{Container, Workload, same_json};
+use crate::json::{self, Raw};
+use crate::kubernetes::pod::{VolumeMount, Written};
+use crate::kubernetes::{Container, Workload};
 use crate::shell::reading;
 
 /// Scripts of earlier releases that still count as current: a pod template changes for a reason of its own only.
@@ -19,8 +19,8 @@ const EARLIER_SCRIPTS: &[&str] = &[include_str!("script/published/0.1.0.py")];
 pub(super) type Difference = &'static str;
 
 /// The texts of a list's entries.
-fn texts<'s, T>(list: &List<'s, T>) -> Vec<&'s str> {
-    list.iter().map(Kept::text).collect()
+fn texts<'s>(list: &[Raw<'s>]) -> Vec<&'s str> {
+    list.iter().map(|entry| entry.get()).collect()
 }
 
 /// What a server needs of its migration container, and what it was before this change.
@@ -35,17 +35,29 @@ pub(super) struct Wanted<'s> {
     pub before: Option<&'s Container<'s>>,
 }
 
+/// The lists of the containers that are compared, entry by entry as they are written.
+struct Lists<'s> {
+    ours: Written<'s>,
+    wanted: Written<'s>,
+    before: Written<'s>,
+}
+
 impl Wanted<'_> {
     /// The first difference that matters between `ours` and what is wanted.
     pub(super) fn difference(&self, ours: &Container<'_>) -> Option<Difference> {
         let server = self.server;
+        let lists = Lists {
+            ours: ours.written(),
+            wanted: server.written(),
+            before: self.before.map(Container::written).unwrap_or_default(),
+        };
         let checks: [(bool, Difference); 8] = [
             (ours.image.trim() == server.image.trim(), "its image is not the server's"),
             (pull_policy_agrees(ours, server), "its pull policy is not the server's"),
             (self.calls_the_same(ours), "it no longer runs the upgrade the way the server is run"),
-            (self.env_agrees(ours), "its environment is not the server's"),
-            (self.env_from_agrees(ours), "its `envFrom` is not the server's"),
-            (self.mounts_agree(ours), "its volume mounts are not the server's"),
+            (self.env_agrees(ours, &lists), "its environment is not the server's"),
+            (self.env_from_agrees(&lists), "its `envFrom` is not the server's"),
+            (self.mounts_agree(ours, &lists), "its volume mounts are not the server's"),
             (ours.restart_policy.is_none(), "it has a `restartPolicy`: an initContainer that migrates ends"),
             (
                 self.copied_fields_agree(ours),
@@ -78,20 +90,20 @@ impl Wanted<'_> {
 
     /// The server's variables in order; beside them no `PREFECT_…`, none that only the old server had, and none
     /// that changes what the server's own variables mean here.
-    fn env_agrees(&self, ours: &Container<'_>) -> bool {
-        let (wanted, found) = (texts(&self.server.env), &ours.env);
-        let before = self.before.map(|before| texts(&before.env)).unwrap_or_default();
+    fn env_agrees(&self, ours: &Container<'_>, lists: &Lists<'_>) -> bool {
+        let [wanted, found, before] =
+            [&lists.wanted, &lists.ours, &lists.before].map(|written| texts(&written.env));
         let mut next = 0;
         for text in &wanted {
-            match found[next..].iter().position(|other| same_json(other.text(), text)) {
+            match found[next..].iter().position(|other| json::same(other, text)) {
                 Some(skipped) => next += skipped + 1,
                 None => return false,
             }
         }
         let (wanted, before) = (Entries::new(&wanted), Entries::new(&before));
         let redirecting = LazyCell::new(|| self.redirecting());
-        found.iter().all(|variable| {
-            let (name, text) = (&*variable.name, variable.text());
+        ours.env.iter().zip(found).all(|(variable, text)| {
+            let name = &*variable.name;
             let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
             wanted.contain(text) || !(prefect || before.contain(text) || redirecting.contains(name))
         })
@@ -108,14 +120,16 @@ impl Wanted<'_> {
         names
     }
 
-    fn env_from_agrees(&self, ours: &Container<'_>) -> bool {
-        let before = self.before.map(|before| texts(&before.env_from)).unwrap_or_default();
-        contains_in_order(&texts(&ours.env_from), &texts(&self.server.env_from), &before)
+    fn env_from_agrees(&self, lists: &Lists<'_>) -> bool {
+        let [wanted, found, before] =
+            [&lists.wanted, &lists.ours, &lists.before].map(|written| texts(&written.env_from));
+        contains_in_order(&found, &wanted, &before)
     }
 
     /// Also no mount of a volume that is gone: the API server would refuse the whole object.
-    fn mounts_agree(&self, ours: &Container<'_>) -> bool {
-        let before = self.before.map(|before| texts(&before.volume_mounts)).unwrap_or_default();
+    fn mounts_agree(&self, ours: &Container<'_>, lists: &Lists<'_>) -> bool {
+        let [wanted, found, before] =
+            [&lists.wanted, &lists.ours, &lists.before].map(|written| texts(&written.volume_mounts));
         let exists = |name: &str| {
             self.workload.volume(name).is_some()
                 || self.workload.claim_templates.iter().any(|claim| &**claim == name)
@@ -123,8 +137,7 @@ impl Wanted<'_> {
         let known = |mount: &VolumeMount<'_>| {
             exists(&mount.name) || self.server.volume_mounts.iter().any(|other| other.name == mount.name)
         };
-        ours.volume_mounts.iter().all(|mount| known(mount))
-            && contains_in_order(&texts(&ours.volume_mounts), &texts(&self.server.volume_mounts), &before)
+        ours.volume_mounts.iter().all(|mount| known(mount)) && contains_in_order(&found, &wanted, &before)
     }
 
     /// Fields that others may set on our container are stale only when they still say what the old server said.
@@ -141,11 +154,7 @@ impl Wanted<'_> {
 }
 
 /// Says what the old server said, and the new one does not.
-fn is_left_over(
-    ours: Option<Unparsed<'_>>,
-    server: Option<Unparsed<'_>>,
-    before: Option<Unparsed<'_>>,
-) -> bool {
+fn is_left_over(ours: Option<Raw<'_>>, server: Option<Raw<'_>>, before: Option<Raw<'_>>) -> bool {
     !same_optional(ours, server) && same_optional(ours, before)
 }
 
@@ -166,7 +175,7 @@ fn pull_policy_agrees(ours: &Container<'_>, server: &Container<'_>) -> bool {
 /// `wanted` within `found` in order, and nothing in `found` that only `before` had.
 fn contains_in_order(found: &[&str], wanted: &[&str], before: &[&str]) -> bool {
     let mut rest = found.iter();
-    let contained = wanted.iter().all(|entry| rest.any(|other| same_json(other, entry)));
+    let contained = wanted.iter().all(|entry| rest.any(|other| json::same(other, entry)));
     let (wanted, before) = (Entries::new(wanted), Entries::new(before));
     contained && !found.iter().any(|entry| !wanted.contain(entry) && before.contain(entry))
 }
@@ -196,6 +205,6 @@ fn meaning(json: &str) -> String {
 }
 
 /// `{}` is what the API server makes of an absent `resources`.
-fn same_optional(a: Option<Unparsed<'_>>, b: Option<Unparsed<'_>>) -> bool {
-    same_json(a.map_or("{}", Unparsed::get), b.map_or("{}", Unparsed::get))
+fn same_optional(a: Option<Raw<'_>>, b: Option<Raw<'_>>) -> bool {
+    json::same(a.map_or("{}", Raw::get), b.map_or("{}", Raw::get))
 }

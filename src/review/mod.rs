@@ -3,22 +3,13 @@
 //! Two steps: the envelope with the object left as raw text, then (in [`crate::decision`]) the object. So the uid
 //! survives an object that is not shaped as it should be.
 
-mod compact;
 pub mod prefilter;
 pub mod request;
 
-use crate::kubernetes::pod::{Text, null_is_default};
-use request::parse;
-pub use request::{Request, Unreadable};
-
-/// What came in.
-#[derive(Debug)]
-pub enum Incoming<'a> {
-    /// Nothing in the whole review names Prefect: allowed without a look at the object.
-    Unrelated(Request<'a>),
-    /// A review to decide.
-    Review(Request<'a>),
-}
+pub use crate::json::Unreadable;
+use crate::json::{self, null_is_default};
+use crate::kubernetes::pod::Text;
+pub use request::Request;
 
 /// Why a body is no AdmissionReview that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +41,7 @@ struct Review<'a> {
     api_version: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     kind: Text<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "json::object_or_none")]
     request: Option<Request<'a>>,
 }
 
@@ -58,29 +49,18 @@ struct Review<'a> {
 ///
 /// # Errors
 /// When it is no AdmissionReview that can be answered; the error never quotes a value.
-pub fn decode(body: &[u8]) -> Result<Incoming<'_>, Refused> {
+pub fn decode(body: &[u8]) -> Result<Request<'_>, Refused> {
     if body.is_empty() {
         return Err(Refused::Empty);
     }
-    if let Some(head) = prefilter::unrelated(body) {
-        return Ok(Incoming::Unrelated(head));
-    }
     let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
-    let request = match compact::request(text) {
-        Some(request) => request,
-        None => request(text)?,
-    };
-    if request.uid.is_empty() {
-        return Err(Refused::NoUid);
-    }
-    Ok(Incoming::Review(request))
-}
-
-/// The request of a review, however it is written.
-fn request(text: &str) -> Result<Request<'_>, Refused> {
-    let review: Review<'_> = parse(text)?;
+    let review: Review<'_> = json::parse(text)?;
     if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
         return Err(Refused::OtherKind);
     }
-    review.request.ok_or(Refused::NoRequest)
+    let request = review.request.ok_or(Refused::NoRequest)?;
+    if request.uid.is_empty() {
+        return Err(Refused::NoUid);
+    }
+    Ok(request)
 }

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::json::Kept;
-pub use crate::json::{Unreadable, parse};
-use crate::kubernetes::PodTemplate;
+use crate::json::{Raw, Unreadable, null_is_default, object, parse};
 pub use crate::kubernetes::kind::GroupVersionKind;
-use crate::kubernetes::pod::{Text, null_is_default, show_only};
-pub use crate::kubernetes::raw::Raw;
+use crate::kubernetes::pod::{Text, show_only};
 
 show_only!(Request: uid, kind, sub_resource, name, namespace, operation, dry_run);
 
@@ -19,7 +16,7 @@ pub struct Request<'a> {
     #[serde(borrow)]
     pub uid: Text<'a>,
     /// The kind the object was converted to (not what the user sent).
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub kind: GroupVersionKind<'a>,
     /// `status`, `scale`…; empty for the object itself.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
@@ -42,10 +39,6 @@ pub struct Request<'a> {
     /// The object as it is stored; absent for CREATE.
     #[serde(borrow)]
     pub old_object: Option<Raw<'a>>,
-    /// The object's pod template (`spec.template`), where it was read while the review was checked. Its text is a part
-    /// of the object's.
-    #[serde(skip)]
-    pub(crate) template: Option<Kept<'a, PodTemplate<'a>>>,
 }
 
 /// What a manifest says of itself.
@@ -56,7 +49,7 @@ struct Manifest<'a> {
     api_version: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     kind: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default, deserialize_with = "object")]
     metadata: Meta<'a>,
 }
 
@@ -89,7 +82,7 @@ impl<'a> Request<'a> {
             name: manifest.metadata.name,
             namespace: manifest.metadata.namespace,
             operation: Text::from("CREATE"),
-            object: Some(parse(json)?),
+            object: Some(Raw::of(json)?),
             ..Request::default()
         })
     }

@@ -216,9 +216,9 @@ proptest! {
         }
     }
 
-    /// A review as the API server writes it is read in one step (`admission/compact.rs`), any other by serde_json.
+    /// White space before a review changes nothing.
     #[test]
-    fn the_quick_way_in_answers_as_the_other_does(
+    fn white_space_around_a_review_means_nothing(
         (plain, wild) in (object(), any_json()),
         old in proptest::option::of(object()),
         is_wild: bool,
@@ -230,7 +230,6 @@ proptest! {
             let (at, there) = body.char_indices().nth(at.index(body.chars().count())).expect("it is not empty");
             body.replace_range(at..at + there.len_utf8(), &with);
         }
-        // With white space before it, no API server can have written it.
         let other = format!(" {body}");
         for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
             let quick = answer(endpoint, body.as_bytes(), &Policy::default());
