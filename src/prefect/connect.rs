@@ -45,6 +45,7 @@ impl Reader<'_> {
         let target = match aim {
             Aim::Postgres(address) => {
                 self.libpq(&text);
+                self.pooler(index, &text);
                 Target::Postgres(address)
             }
             Aim::Sqlite(place) => self.sqlite(place, true),

@@ -4,7 +4,7 @@
 //! profile (`prefect/settings/base.py`). With nothing set it does not fail: it makes an SQLite file in its home.
 
 use super::asyncpg::Address;
-pub use super::problem::{Conflict, Fault, Invalid, Missing, Origin, Problem, Target};
+pub use super::problem::{Conflict, Fault, Invalid, Misleading, Missing, Origin, Problem, Target};
 use super::reader::Reader;
 pub use super::reader::Reading;
 use super::settings::Field;
@@ -21,6 +21,8 @@ pub struct Database {
     pub origin: Option<Origin>,
     /// The variable with the deciding setting, by its index in the environment.
     pub decided_by: Option<usize>,
+    /// What several processes of a server would share, and the settings leave in the memory of each.
+    pub in_memory: Vec<Field>,
 }
 
 impl Database {
@@ -32,10 +34,12 @@ impl Database {
         reader.after(&target);
         reader.duplicates();
         reader.misspelt();
+        reader.misleading(&target);
+        let in_memory = reader.in_memory();
         let deciding = [Field::Url, Field::OrionUrl, Field::Driver];
         let decided_by = deciding.into_iter().find_map(|field| reader.settings.get(field));
         reader.doubt(decided_by);
-        Database { target, problems: reader.problems, origin, decided_by }
+        Database { target, problems: reader.problems, origin, decided_by, in_memory }
     }
 
     /// The manifest itself says SQLite, or leaves Prefect to its default on a volume.

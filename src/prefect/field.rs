@@ -72,6 +72,18 @@ pub enum Field {
     Profile,
     /// The file with the profiles.
     ProfilesPath,
+    /// What carries events between servers.
+    MessagingBroker,
+    /// What remembers which events were seen.
+    MessagingCache,
+    /// What puts events into their order.
+    CausalOrdering,
+    /// What keeps the leases of concurrency limits.
+    LeaseStorage,
+    /// The queue of background work.
+    DocketUrl,
+    /// Whether plugins run, such as those that log in by a cloud's identity.
+    PluginsEnabled,
     /// The connection URL of Prefect before 2.14.
     OrionUrl,
 }

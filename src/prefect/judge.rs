@@ -31,6 +31,8 @@ pub enum UrlFault {
         refusal: Refusal,
         /// The mode of TLS that it asks for, in libpq's words.
         mode: Option<&'static str>,
+        /// What libpq's `options` was to set.
+        startup: Option<Startup>,
     },
     /// So many more options are refused, beyond those that are named.
     MoreOptions(usize),
@@ -38,6 +40,29 @@ pub enum UrlFault {
     Password,
     /// Parts are missing and asyncpg will guess them.
     Implicit(Implicit),
+}
+
+/// What libpq's `options` asks of the server when a connection starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Startup {
+    /// `endpoint=…`, `project=…`: which of a provider's databases is meant.
+    Endpoint,
+    /// `-c statement_timeout=…`
+    StatementTimeout,
+    /// `-c search_path=…`
+    SearchPath,
+}
+
+impl Startup {
+    fn read(value: &str) -> Option<Self> {
+        let known = [
+            ("statement_timeout", Startup::StatementTimeout),
+            ("search_path", Startup::SearchPath),
+            ("endpoint", Startup::Endpoint),
+            ("project", Startup::Endpoint),
+        ];
+        known.into_iter().find(|(word, _)| value.contains(word)).map(|(_, found)| found)
+    }
 }
 
 /// The wrong driver for a database that Prefect supports.
@@ -101,6 +126,10 @@ pub enum Malformed {
     SqliteSlashes,
     /// Text behind `[…]` that SQLAlchemy drops. Prefect starts all the same.
     Ignored,
+    /// `_` in a host name that only a Service can have, and none can be called so.
+    Underscore,
+    /// A reference to a secret in a form that is not known.
+    Reference,
     /// `/` or `#` in the database's name, where a path or a fragment was meant. It could be a name.
     DatabaseName,
 }
@@ -108,7 +137,7 @@ pub enum Malformed {
 impl Malformed {
     /// Prefect may work with it.
     pub fn only_suspicious(self) -> bool {
-        matches!(self, Malformed::Ignored | Malformed::DatabaseName)
+        matches!(self, Malformed::Ignored | Malformed::DatabaseName | Malformed::Underscore)
     }
 }
 
@@ -193,9 +222,19 @@ fn why_unparsable(text: &str) -> Malformed {
         () if !trimmed.contains("://") && (lower.contains("host=") || lower.contains("dbname=")) => {
             Malformed::Dsn
         }
+        () if is_reference(trimmed) => Malformed::Reference,
         () if trimmed.len() < text.len() && text.starts_with(is_python_space) => Malformed::Space,
         () => Malformed::NoScheme,
     }
+}
+
+/// A path or a name with its store in front: `store:path/key`, `secret/data/db#url`, `/prod/db/url`.
+fn is_reference(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:#".contains(c);
+    let store = text
+        .split_once([':', '#', '/'])
+        .is_some_and(|(store, rest)| !store.contains('.') && !rest.is_empty());
+    store && text.chars().all(plain)
 }
 
 fn postgres(url: &Url<'_>, around: &Around<'_>, faults: &mut Vec<UrlFault>) -> Aim {
@@ -239,7 +278,16 @@ fn names_fault(url: &Url<'_>) -> Option<Malformed> {
     if !url.ignored.is_empty() && !url.ignored.starts_with('\n') {
         return Some(Malformed::Ignored);
     }
-    database.contains(['/', '#']).then_some(Malformed::DatabaseName)
+    if database.contains(['/', '#']) {
+        return Some(Malformed::DatabaseName);
+    }
+    url.host.is_some_and(is_no_service).then_some(Malformed::Underscore)
+}
+
+/// A name of the cluster's own DNS with a `_`: a Service is called by letters, digits and `-`.
+fn is_no_service(host: &str) -> bool {
+    let of_cluster = !host.contains('.') || host.contains(".svc.") || host.ends_with(".svc");
+    of_cluster && host.contains('_') && !host.contains(HIDDEN) && !host.starts_with('/')
 }
 
 fn address_fault(url: &Url<'_>, bad: BadAddress) -> Malformed {
@@ -251,7 +299,7 @@ fn address_fault(url: &Url<'_>, bad: BadAddress) -> Malformed {
         _ if later_at => Malformed::AtSign,
         BadAddress::Host if host.contains(',') => Malformed::HostList,
         BadAddress::Host => Malformed::Host,
-        BadAddress::Port if host.contains(',') => Malformed::HostList,
+        BadAddress::Port if host.contains(',') || url.port_is_list => Malformed::HostList,
         BadAddress::Port if url.port == Some(Port::Broken) && host.is_empty() && url.user.is_some() => {
             Malformed::BareIpv6
         }
@@ -296,6 +344,7 @@ fn refuse_options(url: &Url<'_>, refused: &[BadOption<'_>], faults: &mut Vec<Url
         name: safe_option_name(url, bad.name),
         refusal: bad.refusal,
         mode: url.option(bad.name).next().and_then(asyncpg::ssl_mode),
+        startup: url.option(bad.name).next().and_then(Startup::read),
     }));
     if refused.len() > NAMED_OPTIONS {
         faults.push(UrlFault::MoreOptions(refused.len() - NAMED_OPTIONS));

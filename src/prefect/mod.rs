@@ -9,6 +9,7 @@ mod elsewhere;
 pub mod field;
 mod given;
 pub mod judge;
+mod misleading;
 pub mod near;
 pub mod placeholder;
 pub mod problem;

@@ -105,6 +105,8 @@ pub enum Fault {
     },
     /// A name that no version reads, close to the setting that is named.
     Misspelt(String),
+    /// A setting, or what it holds, that does not do what it says.
+    Misleading(Misleading),
     /// The setting can only come from where we do not see.
     Unseen(Origin),
     /// Where the SQLite file is, or whether that place is kept, is not visible.
@@ -175,4 +177,25 @@ pub enum Invalid {
     LibpqSslMode,
     /// The URL asks for a password and there is none.
     NoPassword,
+}
+
+/// How a setting does something else than it says. Prefect starts all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misleading {
+    /// No release reads the name.
+    Unread,
+    /// `…_FILE`: no release reads a setting from a file; the setting that was meant.
+    File(Field),
+    /// A setting of TLS without `TLS_ENABLED`.
+    TlsOff,
+    /// A certificate without its key, or the reverse: neither is used.
+    HalfCertificate,
+    /// `-1` lifts the limit of the pool.
+    NoLimit,
+    /// The usual port of a pooler, with prepared statements left on.
+    Pooler(i64),
+    /// A login by a cloud's identity without plugins; the setting that switches them on, for this version.
+    NoPlugins(&'static str),
+    /// `localhost`, with nothing else in the pod.
+    Loopback,
 }

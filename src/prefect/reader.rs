@@ -44,8 +44,32 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// Prefixes of values that a secret injector replaces: bank-vaults, 1Password, AWS, vals, Argo CD Vault plugin.
-const OPAQUE: [&str; 6] = ["vault:", ">>vault:", "op://", "arn:aws:", "ref+", "<path:"];
+/// Beginnings of values that something fills in later: bank-vaults, 1Password, AWS, vals, Argo CD's Vault plugin,
+/// berglas and other clients of cloud secret stores, and SOPS, which Flux decrypts.
+const OPAQUE: [&str; 22] = [
+    "vault:",
+    ">>vault:",
+    "bao:",
+    ">>bao:",
+    "op://",
+    "arn:aws:",
+    "ref+",
+    "secretref+",
+    "<path:",
+    "sm://",
+    "gsm://",
+    "awssm://",
+    "aws-sm://",
+    "ssm://",
+    "aws-ssm://",
+    "berglas://",
+    "gcp:secretmanager:",
+    "azure:keyvault:",
+    "azurekeyvault",
+    "akv://",
+    "keyvault://",
+    "ENC[",
+];
 
 pub(super) struct Reader<'r> {
     pub(super) reading: &'r Reading<'r>,
@@ -96,7 +120,9 @@ impl<'r> Reader<'r> {
 
     pub(super) fn is_opaque(&self, text: &str) -> bool {
         let own = self.reading.opaque.iter().map(String::as_str);
-        OPAQUE.iter().copied().chain(own).any(|prefix| text.starts_with(prefix))
+        // `NAME@azurekeyvault` is how the Azure Key Vault injector is asked.
+        let asks_azure = !text.contains("://") && text.contains("@azurekeyvault");
+        asks_azure || OPAQUE.iter().copied().chain(own).any(|prefix| text.starts_with(prefix))
     }
 
     /// What a group given as JSON says of `key`, a setting of the database.

@@ -2,7 +2,7 @@
 //!
 //! From `prefect/settings/models/` of the wheels; the differential test compares it with the models of a real Prefect.
 //! Names are read in any case. Where a setting has two names the first one in the environment wins over the second,
-//! even when it is empty. What reads an environment, near-miss names, help texts and `docs/databases.md` are made from
+//! even when it is empty. What reads an environment, near-miss names, help texts and `docs/settings.md` are made from
 //! this table; `tests/live/settings.json` is the same for Python.
 
 pub use super::field::{Field, Rank};
@@ -260,6 +260,48 @@ pub static SETTINGS: [Setting; FIELDS] = [
         Kind::Text,
         &[since(2, 0, 0, "PREFECT_PROFILES_PATH")],
         "The file with the profiles.",
+    ),
+    setting(
+        Field::MessagingBroker,
+        Kind::Text,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_EVENTS_MESSAGING_BROKER"),
+            since(2, 20, 0, "PREFECT_MESSAGING_BROKER"),
+        ],
+        "What carries events between servers; in memory by default.",
+    ),
+    setting(
+        Field::MessagingCache,
+        Kind::Text,
+        &[
+            since(3, 0, 11, "PREFECT_SERVER_EVENTS_MESSAGING_CACHE"),
+            since(2, 20, 0, "PREFECT_MESSAGING_CACHE"),
+        ],
+        "What remembers which events were seen; in memory by default.",
+    ),
+    setting(
+        Field::CausalOrdering,
+        Kind::Text,
+        &[since(3, 4, 12, "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING")],
+        "What puts events into their order; in memory by default.",
+    ),
+    setting(
+        Field::LeaseStorage,
+        Kind::Text,
+        &[since(3, 4, 9, "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE")],
+        "What keeps the leases of concurrency limits; in memory by default.",
+    ),
+    setting(
+        Field::DocketUrl,
+        Kind::Text,
+        &[since(3, 6, 0, "PREFECT_SERVER_DOCKET_URL")],
+        "The queue of background work; `memory://` by default.",
+    ),
+    setting(
+        Field::PluginsEnabled,
+        Kind::Bool,
+        &[since(3, 7, 0, "PREFECT_PLUGINS_ENABLED"), since(3, 4, 24, "PREFECT_EXPERIMENTS_PLUGINS_ENABLED")],
+        "Whether plugins run; RDS IAM and Azure's managed identity need them.",
     ),
     Setting {
         replaced: Some((Release(2, 14, 0), Field::Url)),

@@ -61,6 +61,8 @@ pub struct Url<'u> {
     pub host: Option<&'u str>,
     /// The port.
     pub port: Option<Port>,
+    /// The port goes on with a comma: more hosts were meant.
+    pub port_is_list: bool,
     /// The database, decoded.
     pub database: Option<Cow<'u, str>>,
     /// The options, decoded, in the order written; blank ones are dropped as `parse_qsl` drops them.
@@ -113,6 +115,7 @@ impl<'u> Url<'u> {
             password: password.map(unquote),
             host: host.filter(|host| !host.is_empty()),
             port: port.map(Port::read),
+            port_is_list: port.is_some_and(|port| port.contains(',')),
             database: database.map(unquote),
             options: query.map(parse_qsl).unwrap_or_default(),
             suspicious_query: query.is_some_and(|query| query.contains('@')),

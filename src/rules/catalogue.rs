@@ -11,11 +11,12 @@ use super::{
     psg107_undefined_variable, psg108_optional_database_secret, psg109_ephemeral_sqlite,
     psg110_shared_sqlite, psg111_conflicting_database_settings, psg112_plaintext_database_password,
     psg113_implicit_database_name, psg114_invalid_database_setting, psg115_setting_unknown_to_version,
-    psg116_service_link_collision, psg201_missing_migration, psg202_stale_migration,
-    psg203_destructive_database_command, psg204_unreachable_database_proxy, psg205_racing_migrations,
-    psg206_small_migration_memory, psg207_init_without_network, psg208_broken_migration,
-    psg301_migration_image_drift, psg302_floating_image, psg303_migration_job_image_drift,
-    psg901_unseen_database_url, psg902_undetected_server, psg903_unknown_annotation,
+    psg116_service_link_collision, psg117_misleading_setting, psg201_missing_migration,
+    psg202_stale_migration, psg203_destructive_database_command, psg204_unreachable_database_proxy,
+    psg205_racing_migrations, psg206_small_migration_memory, psg207_init_without_network,
+    psg208_broken_migration, psg301_migration_image_drift, psg302_floating_image,
+    psg303_migration_job_image_drift, psg401_workers_without_redis, psg901_unseen_database_url,
+    psg902_undetected_server, psg903_unknown_annotation,
 };
 use crate::rule::{Catalogue, Finding, Report, Rule};
 use crate::subject::Subject;
@@ -66,6 +67,7 @@ pub static REGISTER: &[Entry] = &[
     object(&psg114_invalid_database_setting::RULE, psg114_invalid_database_setting::check),
     object(&psg115_setting_unknown_to_version::RULE, psg115_setting_unknown_to_version::check),
     stream(&psg116_service_link_collision::RULE, psg116_service_link_collision::check),
+    object(&psg117_misleading_setting::RULE, psg117_misleading_setting::check),
     object(&psg201_missing_migration::RULE, psg201_missing_migration::check),
     object(&psg202_stale_migration::RULE, psg202_stale_migration::check),
     object(&psg203_destructive_database_command::RULE, psg203_destructive_database_command::check),
@@ -77,6 +79,7 @@ pub static REGISTER: &[Entry] = &[
     object(&psg301_migration_image_drift::RULE, psg301_migration_image_drift::check),
     object(&psg302_floating_image::RULE, psg302_floating_image::check),
     stream(&psg303_migration_job_image_drift::RULE, psg303_migration_job_image_drift::check),
+    object(&psg401_workers_without_redis::RULE, psg401_workers_without_redis::check),
     object(&psg901_unseen_database_url::RULE, psg901_unseen_database_url::check),
     object(&psg902_undetected_server::RULE, psg902_undetected_server::check),
     Entry {

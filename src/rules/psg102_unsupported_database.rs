@@ -27,7 +27,13 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Some(dialect) => format!("Prefect has no support for `{dialect}`"),
             None => "the URL names a database that Prefect has no support for".to_owned(),
         };
-        let help = "use PostgreSQL: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`";
+        let help = match dialect {
+            Some(_) => "use PostgreSQL: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`",
+            None => {
+                "use PostgreSQL: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`; where something fills the value \
+                 in later, name its beginning in the policy's `opaqueValues`"
+            }
+        };
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }
 }

@@ -79,6 +79,15 @@ fn words(malformed: Malformed) -> (&'static str, &'static str) {
             "SQLAlchemy drops what follows the bracket of the host, port and database included",
             "write `:PORT` or `/NAME` right behind the bracket",
         ),
+        Malformed::Reference => (
+            "the value is no URL; it looks like a reference that something fills in later",
+            "where something does, name its beginning in the policy's `opaqueValues`; else write \
+             `postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME`",
+        ),
+        Malformed::Underscore => (
+            "the host has a `_`, and no Service can be called so",
+            "write the Service's name as `kubectl get services` shows it",
+        ),
         Malformed::DatabaseName => (
             "the name of the database holds a `/` or `#`, which begin no path and no fragment here",
             "write the plain name of the database behind the host; options go behind a `?`",

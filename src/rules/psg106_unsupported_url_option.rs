@@ -3,7 +3,7 @@
 use super::{Subject, problems};
 use crate::prefect::asyncpg::Refusal;
 use crate::prefect::database::Fault;
-use crate::prefect::judge::UrlFault;
+use crate::prefect::judge::{Startup, UrlFault};
 use crate::prefect::settings::Field;
 use crate::prefect::version::Version;
 use crate::rule::{Level, OfSecret, Report, Rule};
@@ -22,10 +22,12 @@ pub static RULE: Rule = Rule {
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let found = problems::picked(subject, |fault| match fault {
-        Fault::Url(UrlFault::Option { name, refusal, mode }) => Some((name.as_deref(), *refusal, *mode)),
+        Fault::Url(UrlFault::Option { name, refusal, mode, startup }) => {
+            Some((name.as_deref(), *refusal, *mode, *startup))
+        }
         _ => None,
     });
-    for (server, variable, (name, refusal, mode)) in found {
+    for (server, variable, (name, refusal, mode, startup)) in found {
         let shown = name.map_or("an option".to_owned(), |name| format!("option `{name}`"));
         let what = match refusal {
             Refusal::Unknown => format!("{shown} of the URL is none that asyncpg takes"),
@@ -36,7 +38,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             Refusal::Hosts => format!("{shown}: hosts and ports of the URL do not fit together"),
         };
         let version = Version::of_image(&server.container.image);
-        let help = help(name.unwrap_or_default(), refusal, mode, version);
+        let help = match startup.filter(|_| name == Some("options")) {
+            Some(startup) => of_startup(startup, version),
+            None => help(name.unwrap_or_default(), refusal, mode, version),
+        };
         problems::report(report, &RULE, subject, (server, variable), what, help);
     }
     let more = problems::picked(subject, |fault| match fault {
@@ -61,6 +66,17 @@ fn set(field: Field, how: &str, version: Option<Version>) -> String {
             format!("take it out and set `{name}`{how} (Prefect {since} and later)")
         }
         _ => format!("take it out and set `{name}`{how}"),
+    }
+}
+
+/// What does what libpq's `options` was to do.
+fn of_startup(startup: Startup, version: Option<Version>) -> String {
+    match startup {
+        Startup::Endpoint => {
+            "take it out: asyncpg names the host when TLS begins, which tells the endpoint".to_owned()
+        }
+        Startup::StatementTimeout => set(Field::Timeout, " (seconds)", version),
+        Startup::SearchPath => set(Field::SearchPath, "", version),
     }
 }
 
@@ -94,17 +110,14 @@ fn help(name: &str, refusal: Refusal, mode: Option<&str>, version: Option<Versio
         "application_name" | "applicationName" | "ApplicationName" | "fallback_application_name" => {
             args(Field::ApplicationName, "")
         }
-        "search_path" | "schema" | "currentSchema" | "options" => args(Field::SearchPath, ""),
+        "options" => "take it out: asyncpg sends no `options`; `ALTER ROLE USER SET …` sets them for the role".to_owned(),
+        "search_path" | "schema" | "currentSchema" => args(Field::SearchPath, ""),
         "statement_cache_size" | "pgbouncer" | "prepareThreshold" => {
             args(Field::StatementCacheSize, " (`0` behind PgBouncer)")
         }
         "prepared_statement_cache_size" => "write a whole number, such as `0`".to_owned(),
-        "connect_timeout" | "connectTimeout" | "loginTimeout" => {
-            args(Field::ConnectionTimeout, " (seconds)")
-        }
-        "statement_timeout" | "socketTimeout" | "tcp_user_timeout" => {
-            args(Field::Timeout, " (seconds)")
-        }
+        "connect_timeout" | "connectTimeout" | "loginTimeout" => args(Field::ConnectionTimeout, " (seconds)"),
+        "statement_timeout" | "socketTimeout" | "tcp_user_timeout" => args(Field::Timeout, " (seconds)"),
         "pool_size" => args(Field::PoolSize, ""),
         "max_overflow" => args(Field::MaxOverflow, ""),
         "pool_recycle" | "pool_pre_ping" => args(Field::PoolRecycle, ""),

@@ -167,6 +167,10 @@ impl Interpreter<'_> {
         });
         let mut whereabouts = self.scope.whereabouts;
         whereabouts.in_runner |= position.in_runner;
+        let options = match action {
+            Action::Serve => line.words.get(position.subcommand..).unwrap_or_default().to_vec(),
+            _ => Vec::new(),
+        };
         let script = self.in_script(line, position.program);
         let call = Call {
             action,
@@ -174,6 +178,7 @@ impl Interpreter<'_> {
             position: (line.level == Level::Argv).then_some(position),
             profile,
             words,
+            options,
             whereabouts,
             changes,
             failure,

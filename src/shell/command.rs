@@ -101,6 +101,8 @@ pub struct Call {
     pub profile: Option<Word>,
     /// The words by which Prefect is called: `prefect`, `/venv/bin/python -m prefect`.
     pub words: Vec<Word>,
+    /// The words behind the sub-command: its options.
+    pub options: Vec<Word>,
     /// What decides which program these words find.
     pub whereabouts: Whereabouts,
     /// What wrappers and the script have done to the environment when it is made, in order.

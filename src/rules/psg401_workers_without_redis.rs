@@ -1,0 +1,70 @@
+//! PSG401: several worker processes that share nothing, with which Prefect refuses to start.
+
+use super::{Server, Subject, problems};
+use crate::prefect::database::Target;
+use crate::prefect::settings::Field;
+use crate::prefect::values::integer;
+use crate::prefect::version::{Release, Version};
+use crate::rule::{Level, Report, Rule};
+use crate::shell::command::Action;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    id: "PSG401",
+    name: "workers-without-redis",
+    default: Level::Deny,
+    since: "0.1.0",
+    summary: "`--workers` above 1 with SQLite, or without Redis: Prefect refuses to start",
+    page: include_str!("psg401_workers_without_redis.md"),
+    ..Rule::USUAL
+};
+
+/// The release whose check of `--workers` asks for lease storage too.
+const ASKS_FOR_LEASES: Release = Release(3, 7, 0);
+
+pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    for server in problems::users(subject).filter(|server| workers(server).is_some_and(|number| number > 1)) {
+        let at = (server, server.database.decided_by);
+        if matches!(server.database.target, Target::Sqlite { .. }) {
+            let what = "Prefect refuses to start several worker processes on SQLite";
+            let help = "take `--workers` out, or use PostgreSQL";
+            problems::report(report, &RULE, subject, at, what, help).about("sqlite");
+            continue;
+        }
+        let version = Version::of_image(&server.container.image);
+        let asks = |field: &&Field| match field {
+            Field::DocketUrl => false,
+            Field::LeaseStorage => version.is_some_and(|version| version.is_as_new_as(ASKS_FOR_LEASES)),
+            _ => true,
+        };
+        let names: Vec<String> = server
+            .database
+            .in_memory
+            .iter()
+            .filter(asks)
+            .map(|field| format!("`{}`", field.name()))
+            .collect();
+        if !names.is_empty() {
+            let what = "Prefect refuses to start several worker processes that share nothing";
+            let help = format!("take `--workers` out, or set {} as for Redis", names.join(", "));
+            let finding = report.add(&RULE, subject.place(server.at), what, help).about("memory");
+            if version.is_none() {
+                // Another image may hold the settings itself.
+                finding.only_warn(None);
+            }
+        }
+    }
+}
+
+/// The number behind the last `--workers`, where it is visible. Only Prefect's own command checks it.
+fn workers(server: &Server<'_>) -> Option<i64> {
+    let call = server.invocation.server().filter(|call| call.action == Action::Serve)?;
+    let words = &call.options;
+    let found = words.iter().enumerate().rev().find_map(|(at, word)| {
+        if word.is("--workers") {
+            return Some(words.get(at + 1)?.known().map(str::to_owned));
+        }
+        word.strip_prefix("--workers=").map(|number| number.known().map(str::to_owned))
+    });
+    integer(&found??)
+}
