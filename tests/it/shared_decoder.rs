@@ -5,6 +5,8 @@
 //! one text in two ways, ours is refused or reads as Go's does; it never judges something else than what would run.
 
 use crate::support::generate::{object_of, review};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prefect_guard::answer::answer;
 use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
@@ -183,4 +185,20 @@ fn broken_text_is_refused_and_never_half_read() {
     assert_eq!(verdict(&body).2, ["PSG203"], "what is not read may be as deep as it likes");
     let body = text.replacen("\"-y\"", &deep, 1);
     denied_or_refused(&body);
+}
+
+#[test]
+fn what_is_copied_is_copied_byte_for_byte() {
+    let odd = r#"{"name":"A","value":"\u0041\/","more":12345678901234567890123,"more":[1.0, -0]}"#;
+    let resources = r#"{"limits":{"cpu":1.0,"memory":1e400}}"#;
+    let body = server(&format!(
+        r#""command":["prefect","server","start"],"resources":{resources},"env":[{GOOD},{odd}]"#
+    ));
+    let answer = answer(Endpoint::Mutate, body.as_bytes(), &Policy::default());
+    let json: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let patch = STANDARD.decode(json["response"]["patch"].as_str().expect("a patch")).expect("base64");
+    let patch = String::from_utf8(patch).expect("UTF-8");
+    for text in [odd, resources, GOOD] {
+        assert!(patch.contains(text), "{text} is not in {patch}");
+    }
 }
