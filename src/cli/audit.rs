@@ -2,16 +2,17 @@
 
 use std::io::Write;
 
-use kube::Client;
-use kube::core::ApiResource;
+use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client, ResourceExt};
 
 use super::Outcome;
 use super::across::Across;
 use super::cluster::{Scope, block_on, unreachable_at};
 use super::judge::{Judge, Judging, judge};
 use super::progress::Progress;
-use super::report::{About, Format, Found, Report, Unread};
-use crate::cluster::list::{self, Collection, Listed};
+use super::report::{About, Flavour, Format, Found, Report, Unread, objects};
+use crate::cluster::list::{self, ClusterError, Collection, Listed, status};
 use crate::policy::Policy;
 
 /// Judges what already runs in a cluster as the webhook would. Changes nothing.
@@ -29,6 +30,11 @@ pub struct Args {
     /// How to print.
     #[arg(long, value_enum, default_value_t = AuditFormat::Table)]
     format: AuditFormat,
+
+    /// Write the result into each namespace too, as `--format openreports` or `policyreport` shows it. Needs the verb
+    /// `patch` on those objects.
+    #[arg(long, value_enum, value_name = "KIND")]
+    report: Option<Flavour>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,22 +45,55 @@ enum AuditFormat {
     Json,
     /// For code scanning (SARIF 2.1.0).
     Sarif,
+    /// For policy dashboards: `Report` of openreports.io/v1alpha1, for `kubectl apply -f -`.
+    Openreports,
+    /// For policy dashboards: `PolicyReport` of wgpolicyk8s.io/v1alpha2, for `kubectl apply -f -`.
+    Policyreport,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
     let report = block_on(async {
         let (client, address) = args.scope.client().await?;
-        let report = examine(&client, args.scope.namespace(), &policy, how).await;
-        report.map_err(|error| unreachable_at(&address, error))
+        let work = async {
+            let report = examine(&client, args.scope.namespace(), &policy, how).await?;
+            if let Some(flavour) = args.report {
+                write(&client, &report, flavour).await?;
+            }
+            Ok(report)
+        };
+        work.await.map_err(|error| unreachable_at(&address, error))
     })?;
     let format = match args.format {
         AuditFormat::Table => Format::Table,
         AuditFormat::Json => Format::Json,
         AuditFormat::Sarif => Format::Sarif,
+        AuditFormat::Openreports => Format::Objects(Flavour::Openreports),
+        AuditFormat::Policyreport => Format::Objects(Flavour::Policyreport),
     };
     report.print(format, false, out)?;
     Ok(report.outcome(args.judging.strict))
+}
+
+/// Writes the report into each namespace that it is about, in place of that of an earlier audit.
+async fn write(client: &Client, report: &Report, flavour: Flavour) -> anyhow::Result<()> {
+    let [group, version, kind, plural] = flavour.kind();
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    for object in objects(report, flavour) {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+        let parameters = PatchParams::apply("prefect-guard-audit").force();
+        match api.patch(&name, &parameters, &Patch::Apply(&object)).await {
+            Ok(_) => {}
+            Err(error) if status(&error) == Some(404) => anyhow::bail!(
+                "cannot write the report in `{namespace}`: the namespace is gone, or this cluster does not know \
+                 `{plural}.{group}`; install that CustomResourceDefinition, or leave out `--report`"
+            ),
+            Err(error) => return Err(ClusterError::new("patch", plural, error).into()),
+        }
+    }
+    Ok(())
 }
 
 async fn examine(
@@ -98,6 +137,9 @@ fn one(
         Ok(verdict) => {
             report.workloads += usize::from(verdict.workload);
             report.servers += verdict.servers;
+            if verdict.servers > 0 {
+                report.judged.entry(about.namespace.clone()).or_default().push(about.number);
+            }
             across.add(object, &about, &|_| None);
             let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
             report.findings.extend(found);

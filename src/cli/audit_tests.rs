@@ -135,3 +135,91 @@ fn a_list_that_expired_is_begun_anew_once() {
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].object["kind"], "Deployment");
 }
+
+fn one_of_each() -> Vec<(&'static str, u16, Value)> {
+    vec![
+        (
+            "/apis/apps/v1/deployments?",
+            200,
+            page(
+                &[
+                    server("bad", "postgresql+psycopg2://u:geheim@h/db"),
+                    server("good", "postgresql+asyncpg://h/db"),
+                ],
+                "",
+            ),
+        ),
+        ("/apis/apps/v1/statefulsets?", 200, page(&[], "")),
+        ("/apis/batch/v1/cronjobs?", 200, page(&[], "")),
+        ("/apis/batch/v1/jobs?", 200, page(&[], "")),
+        ("/api/v1/services?", 200, page(&[], "")),
+    ]
+}
+
+#[test]
+fn reports_for_dashboards_are_one_object_a_namespace() {
+    let policy = Policy::default();
+    let (report, _) = scripted(one_of_each(), async |client| {
+        examine(&client, None, &policy, Judge::AsApplied).await.unwrap()
+    });
+    for (flavour, api_version) in [
+        (Flavour::Openreports, "openreports.io/v1alpha1"),
+        (Flavour::Policyreport, "wgpolicyk8s.io/v1alpha2"),
+    ] {
+        let mut text = Vec::new();
+        report.print(Format::Objects(flavour), false, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains("geheim"));
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let items = list["items"].as_array().unwrap();
+        assert_eq!((list["kind"].as_str(), items.len()), (Some("List"), 1));
+        assert_eq!(items[0]["apiVersion"], api_version);
+        assert_eq!(items[0]["metadata"]["namespace"], "data");
+        // The good one is warned of for other things, so neither passes.
+        assert_eq!((&items[0]["summary"]["fail"], &items[0]["summary"]["pass"]), (&json!(1), &json!(0)));
+        let denied =
+            &items[0]["results"].as_array().unwrap().iter().find(|one| one["result"] == "fail").unwrap();
+        assert_eq!((&denied["rule"], &denied["resources"][0]["name"]), (&json!("PSG103"), &json!("bad")));
+    }
+}
+
+#[test]
+fn a_report_is_applied_and_a_missing_kind_is_named() {
+    let path = "/apis/openreports.io/v1alpha1/namespaces/data/reports/prefect-guard-audit?";
+    let policy = Policy::default();
+    let stored = json!({
+        "apiVersion": "openreports.io/v1alpha1", "kind": "Report", "metadata": {"name": "prefect-guard-audit"},
+    });
+    let gone =
+        json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "NotFound", "code": 404});
+    for (status, answer) in [(200, stored), (404, gone)] {
+        let mut answers = one_of_each();
+        answers.push((path, status, answer));
+        let (outcome, asked) = scripted(answers, async |client| {
+            let report = examine(&client, None, &policy, Judge::AsApplied).await.unwrap();
+            write(&client, &report, Flavour::Openreports).await
+        });
+        assert!(asked.last().unwrap().contains("fieldManager=prefect-guard-audit"), "{asked:?}");
+        match outcome {
+            Ok(()) => assert_eq!(status, 200),
+            Err(error) => {
+                assert!(error.to_string().contains("install that CustomResourceDefinition"), "{error}")
+            }
+        }
+    }
+}
+
+#[test]
+fn junit_holds_a_test_for_each_finding() {
+    let policy = Policy::default();
+    let (report, _) = scripted(one_of_each(), async |client| {
+        examine(&client, None, &policy, Judge::AsApplied).await.unwrap()
+    });
+    let mut text = Vec::new();
+    report.print(Format::Junit, false, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("failures=\"1\" errors=\"0\""), "{text}");
+    assert!(text.contains("<failure message=\"sync-driver: ") && text.contains("PSG103"), "{text}");
+    assert_eq!(text.matches("<testcase ").count(), text.matches("</testcase>").count());
+    assert!(!text.contains("geheim") && !text.contains("& "), "{text}");
+}

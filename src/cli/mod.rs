@@ -26,9 +26,10 @@ pub mod serve;
 pub mod status;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use outcome::Outcome;
 use outcome::note;
@@ -74,9 +75,22 @@ pub fn definition() -> clap::Command {
     Cli::command()
 }
 
+/// The command line. kubectl runs `kubectl prefect-guard` as `kubectl-prefect_guard`; help and errors then name what
+/// was typed.
+fn parse() -> Cli {
+    let own = std::env::args_os().next().map(PathBuf::from);
+    let plugin = own.as_deref().and_then(Path::file_stem).is_some_and(|name| name == "kubectl-prefect_guard");
+    let mut command = Cli::command();
+    if plugin {
+        command = command.bin_name("kubectl prefect-guard");
+    }
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
-    let task = match Cli::parse().command {
+    let task = match parse().command {
         // Before standard output is locked: the log writes to it from a thread of its own.
         Command::Serve(args) => return serve::main(*args),
         Command::Task(task) => task,

@@ -585,3 +585,15 @@ fn init_writes_a_policy_that_check_reads_and_never_over_a_file() {
     assert_eq!(run(&["init", "--force", path]).code, 0);
     assert_eq!(run(&["init", "-"]).out, std::fs::read_to_string(&file).unwrap());
 }
+
+/// As kubectl runs its plugins.
+#[test]
+fn as_a_plugin_of_kubectl_it_names_what_was_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl-prefect_guard");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_prefect-guard"), &plugin).unwrap();
+    let ran = read(Command::new(&plugin).args(["check", "--help"]).output().unwrap());
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("Usage: kubectl prefect-guard check"), "{}", ran.out);
+    assert!(run(&["check", "--help"]).out.contains("Usage: prefect-guard check"));
+}

@@ -74,6 +74,8 @@ pub(crate) struct Report {
     pub(crate) workloads: usize,
     /// Prefect servers in them.
     pub(crate) servers: usize,
+    /// The numbers of those with a Prefect server in them, by namespace.
+    pub(crate) judged: BTreeMap<String, Vec<usize>>,
 }
 
 /// The numbers; the names are part of the contract.

@@ -3,6 +3,9 @@
 mod found;
 mod github;
 mod json;
+mod junit;
+#[cfg(feature = "cluster")]
+mod policy_report;
 mod sarif;
 #[cfg(feature = "cluster")]
 mod table;
@@ -11,6 +14,8 @@ mod text;
 use std::io::Write;
 
 pub(crate) use found::{About, Found, Report, Source, Unread};
+#[cfg(feature = "cluster")]
+pub(crate) use policy_report::{Flavour, objects};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,6 +32,12 @@ pub(crate) enum Format {
     Sarif,
     /// For GitHub Actions: annotations of the changed lines.
     Github,
+    /// For CI systems that show tests: JUnit's XML.
+    Junit,
+    /// For policy dashboards: objects for `kubectl apply -f -`.
+    #[cfg(feature = "cluster")]
+    #[value(skip)]
+    Objects(Flavour),
 }
 
 impl Report {
@@ -39,6 +50,9 @@ impl Report {
             Format::Json => json::print(self, out),
             Format::Sarif => sarif::print(self, out),
             Format::Github => github::print(self, out),
+            Format::Junit => junit::print(self, out),
+            #[cfg(feature = "cluster")]
+            Format::Objects(flavour) => policy_report::print(self, flavour, out),
         }
     }
 }
