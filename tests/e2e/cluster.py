@@ -153,16 +153,21 @@ def workload(name, container, replicas=1, **pod):
 
 
 def server(name="server", image=OLD, url=None, replicas=1, env=(), more=None, **pod):
-    """A Prefect server; its URL from the Secret `db`, or as given (None for none)."""
+    """A Prefect server; its URL from the Secret `db`, as given, or none (an empty string).
+
+    Without its services, which take a processor each. Without registering blocks: replicas that do it at once on an
+    empty database stop each other (`uq_block_type__slug`), which is Prefect's own and no part of a migration.
+    """
     value = {"valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
     if url is not None:
         value = {"value": url}
     variables = [] if url == "" else [{"name": URL, **value}]
     container = {
         "name": "server", "image": image, "imagePullPolicy": "IfNotPresent",
-        "args": ["prefect", "server", "start", "--host", "0.0.0.0"],
+        "args": ["prefect", "server", "start", "--host", "0.0.0.0", "--no-services"],
         "env": [*variables, {"name": "DO_NOT_TRACK", "value": "1"},
-                {"name": "PREFECT_SERVER_ANALYTICS_ENABLED", "value": "false"}, *env],
+                {"name": "PREFECT_SERVER_ANALYTICS_ENABLED", "value": "false"},
+            {"name": "PREFECT_API_BLOCKS_REGISTER_ON_START", "value": "false"}, *env],
         "readinessProbe": {"httpGet": {"path": "/api/health", "port": 4200}, "timeoutSeconds": 10},
         **(more or {}),
     }  # fmt: skip
@@ -210,7 +215,7 @@ class Space:
             numbers = [status.get(n, 0) for n in ("replicas", "updatedReplicas", "readyReplicas")]
             return seen and numbers == [count] * 3
 
-        until(f"{count} ready pods of {name} in {self.name}", done)
+        until(f"{count} ready pods of {name} in {self.name}", done, within=WAIT * (1 + count // 3))
         if image:
             assert images(self.get(f"deployment/{name}")) == {image}
 
@@ -237,8 +242,9 @@ class Space:
             (folder / name).write_text(self.kubectl(*command).out)
         for pod in self.get("pods")["items"]:
             name = pod["metadata"]["name"]
-            log = self.kubectl("logs", name, "--all-containers", "--prefix")
-            (folder / f"{name}.log").write_text(log.out + log.err)
+            for end, flags in (("", ()), (".previous", ("--previous",))):
+                log = self.kubectl("logs", name, "--all-containers", "--prefix", *flags)
+                (folder / f"{name}{end}.log").write_text(log.out + log.err)
 
 
 def images(deployment):

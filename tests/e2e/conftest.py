@@ -63,10 +63,17 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+class Writer:
+    """Writes after each test, so that a run which is cut off leaves what it has shown."""
+
+    def pytest_runtest_logfinish(self):
+        results.write()
+
+
+def pytest_configure(config):
+    if config.option.write:
+        config.pluginmanager.register(Writer())
+
+
 def pytest_runtest_logreport(report):
     results.take(report)
-
-
-def pytest_sessionfinish(session, exitstatus):
-    if session.config.option.write and exitstatus == 0:
-        results.write()

@@ -1,8 +1,11 @@
-"""The suite's outcome: tests/e2e/results.json, and from that the part of docs/tested.md about clusters.
+"""The suite's outcome: tests/e2e/results.json, and from that README's table and docs/tested.md.
 
-`tests/e2e/run --write` writes both when nothing failed; `python tests/e2e/results.py` writes the page anew.
+`tests/e2e/run --write` writes both. What an earlier run noted stays as long as the test's file does, so that a part of
+the suite can be run again; failures are noted too. `python tests/e2e/results.py` writes the page anew.
 """
 
+import functools
+import hashlib
 import json
 import os
 import re
@@ -28,10 +31,21 @@ def take(report):
         reason = report.longrepr[2] if report.skipped else ""
         TAKEN[report.nodeid.rpartition("/")[2]] = {
             "title": report.title, "outcome": report.outcome,
-            "seconds": round(report.duration, 1), "reason": reason,
+            "seconds": round(report.duration, 1), "reason": reason, "of": PRINTS[report.nodeid.partition("::")[0].rpartition("/")[2]],
         }  # fmt: skip
 
 
+def fingerprint(nodeid):
+    """Changes with the test's file: then an older result is of no use."""
+    file = Path(__file__).with_name(nodeid.partition("::")[0].rpartition("/")[2])
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+
+
+# Taken at the start: a file that is edited while its tests run is another.
+PRINTS = {path.name: fingerprint(path.name) for path in Path(__file__).parent.glob("test_*.py")}
+
+
+@functools.cache
 def versions():
     def helm():
         return subprocess.run(
@@ -51,7 +65,9 @@ def versions():
 
 
 def write():
-    kept = {"versions": versions(), "tests": TAKEN}
+    before = json.loads(FILE.read_text())["tests"] if FILE.exists() else {}
+    before = {name: test for name, test in before.items() if test["of"] == fingerprint(name)}
+    kept = {"versions": versions(), "tests": before | TAKEN}
     FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     page()
 
@@ -75,6 +91,21 @@ def page():
     text = PAGE.read_text()
     rest = re.sub(f"\n*{re.escape(START)}.*{re.escape(END)}\n*", "\n", text, flags=re.DOTALL)
     PAGE.write_text(f"{rest.rstrip()}\n\n{section()}")
+    readme = cluster.ROOT / "README.md"
+    text = readme.read_text()
+    for name, run in rows_of_the_readme().items():
+        text = re.sub(rf"^(\| {name} \| )[^|]*", lambda found, run=run: f"{found[1]}{run} ", text, flags=re.MULTILINE)
+    readme.write_text(text)
+
+
+def rows_of_the_readme():
+    """What README's table says was really run."""
+    kept = json.loads(FILE.read_text())
+    found, passed = kept["versions"], sum(t["outcome"] == "passed" for t in kept["tests"].values())
+    return {
+        "Kubernetes": f"{found['Kubernetes'][1:]} with a node: {passed} end-to-end tests; kubectl {found['kubectl'][1:]}",
+        "prefect-guard's chart": f"installed with Helm {found['Helm'][1:]} on that node",
+    }
 
 
 if __name__ == "__main__":

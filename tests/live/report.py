@@ -133,6 +133,13 @@ def table(kept):
     ])  # fmt: skip
 
 
+def clusters():
+    """The part of the page that `tests/e2e/run --write` wrote."""
+    text = TABLE.read_text() if TABLE.exists() else ""
+    _, mark, rest = text.partition("<!-- clusters:")
+    return f"\n{mark}{rest}" if mark else ""
+
+
 def output(*command):
     return subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=30
@@ -159,7 +166,7 @@ def pytest_sessionfinish(session, exitstatus):
     if session.config.option.write_table:
         if all(result["outcome"] == "passed" for result in kept["results"].values()):
             TABLE.parent.mkdir(exist_ok=True)
-            TABLE.write_text(table(kept))
+            TABLE.write_text(table(kept) + clusters())
     elif is_whole(session.config) and exitstatus == 0:
         ours = {result["title"] for result in RESULTS.values()}
         named = {
