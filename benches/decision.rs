@@ -55,7 +55,7 @@ fn stages(c: &mut Criterion) {
     let refused = decide(Endpoint::Validate, &request(), &policy).expect("a readable object");
     let mut group = c.benchmark_group("stage");
     group.bench_function("prefilter, unrelated", |b| {
-        b.iter(|| prefilter::names_prefect(black_box(&unrelated)))
+        b.iter(|| prefilter::names_prefect(black_box(&unrelated)));
     });
     group.bench_function("decode", |b| b.iter(|| review::decode(black_box(&body)).is_ok()));
     group.bench_function("decide", |b| {

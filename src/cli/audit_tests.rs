@@ -203,7 +203,7 @@ fn a_report_is_applied_and_a_missing_kind_is_named() {
         match outcome {
             Ok(()) => assert_eq!(status, 200),
             Err(error) => {
-                assert!(error.to_string().contains("install that CustomResourceDefinition"), "{error}")
+                assert!(error.to_string().contains("install that CustomResourceDefinition"), "{error}");
             }
         }
     }

@@ -41,7 +41,7 @@ fn bare(name: &str) -> Value {
     })
 }
 
-fn pod(server: &str, state: Value, last: Value) -> Value {
+fn pod(server: &str, state: &Value, last: &Value) -> Value {
     json!({
         "metadata": {
             "name": format!("{server}-7f9c-x"), "namespace": "data",
@@ -156,7 +156,7 @@ fn each_state_is_told_from_the_pods() {
         ),
     ];
     for (state, last, expected, outcome, reason) in cases {
-        let (got, server) = told(guarded("a"), vec![pod("a", state, last)]);
+        let (got, server) = told(guarded("a"), vec![pod("a", &state, &last)]);
         assert_eq!((server["state"].as_str(), got), (Some(expected), outcome), "{server}");
         assert!(server["reason"].as_str().unwrap().contains(reason), "{server}");
         assert!(!server.to_string().contains("geheim"), "{server}");
@@ -178,19 +178,19 @@ fn a_template_that_is_not_as_the_guard_writes_it_is_told() {
 
 #[test]
 fn pods_of_an_earlier_template_prove_nothing() {
-    let mut old = pod("a", ended(0, ""), json!({}));
+    let mut old = pod("a", &ended(0, ""), &json!({}));
     old["spec"]["initContainers"][0]["image"] = "prefecthq/prefect:3.4.0".into();
     assert_eq!(told(guarded("a"), vec![old]).1["state"], "waiting");
     let mut behind = guarded("a");
     behind["spec"]["replicas"] = 3.into();
-    let (_, server) = told(behind, vec![pod("a", ended(0, ""), json!({}))]);
+    let (_, server) = told(behind, vec![pod("a", &ended(0, ""), &json!({}))]);
     assert_eq!(
         (server["state"].as_str(), server["reason"].as_str()),
         (Some("waiting"), Some("1 of 3 pods are of the present template"))
     );
     let mut unseen = guarded("a");
     unseen["metadata"]["generation"] = 3.into();
-    assert_eq!(told(unseen, vec![pod("a", ended(0, ""), json!({}))]).1["state"], "waiting");
+    assert_eq!(told(unseen, vec![pod("a", &ended(0, ""), &json!({}))]).1["state"], "waiting");
     let mut zero = guarded("a");
     zero["spec"]["replicas"] = 0.into();
     assert_eq!(told(zero, vec![]).1["state"], "idle");
@@ -198,7 +198,7 @@ fn pods_of_an_earlier_template_prove_nothing() {
 
 #[test]
 fn wait_ends_when_all_are_migrated_or_the_time_is_up() {
-    let round = |state: Value| (vec![guarded("a")], vec![pod("a", state, json!({}))]);
+    let round = |state: Value| (vec![guarded("a")], vec![pod("a", &state, &json!({}))]);
     let rounds = vec![round(json!({"running": {}})), round(json!({"running": {}})), round(ended(0, ""))];
     let (outcome, text, asked) = status(&["--wait"], rounds);
     assert_eq!(outcome.unwrap(), Outcome::Clean);
@@ -220,7 +220,7 @@ fn many_servers_are_read_in_pages_of_500() {
         object
     };
     let servers: Vec<_> = (0..1_200).map(|number| named(template.clone(), number)).collect();
-    let pods = (0..1_200).map(|number| pod(&format!("s{number}"), ended(0, ""), json!({}))).collect();
+    let pods = (0..1_200).map(|number| pod(&format!("s{number}"), &ended(0, ""), &json!({}))).collect();
     let (outcome, text, asked) = status(&[], vec![(servers, pods)]);
     assert_eq!(outcome.unwrap(), Outcome::Clean);
     assert_eq!(text.lines().filter(|line| line.contains("  migrated")).count(), 1_200);

@@ -96,7 +96,7 @@ pub async fn read(
     for resource in &resources {
         let keep = |json: &str| {
             let listed = list::mentions_prefect(json).then(|| Listed::read(resource, json)).transpose()?;
-            Ok(listed.and_then(|listed| Workload::read(resource, listed, policy)))
+            Ok(listed.and_then(|listed| Workload::read(resource, &listed, policy)))
         };
         let mut tell = |read| progress(read, &resource.plural);
         workloads.extend(Collection { resource, namespace }.list(client, &keep, &mut tell).await?);
@@ -175,7 +175,7 @@ struct Rollout {
 }
 
 impl Workload {
-    fn read(resource: &ApiResource, listed: Listed, policy: &Policy) -> Option<Workload> {
+    fn read(resource: &ApiResource, listed: &Listed, policy: &Policy) -> Option<Workload> {
         let text = listed.object.to_string();
         let request = Request::of_manifest(&text).ok()?;
         let mutation = decide(Endpoint::Mutate, &request, policy).ok()?;
@@ -183,7 +183,7 @@ impl Workload {
             return None;
         }
         let found = classify(&request.kind, policy.kinds())?;
-        let spec: PodSpec = at(&listed, &format!("{}/spec", found.template))?;
+        let spec: PodSpec = at(listed, &format!("{}/spec", found.template))?;
         let ours = spec.init_containers.iter().flatten().find(|container| container.name == NAME);
         let migration = ours.map(|container| container.image.clone().unwrap_or_default());
         let images = || spec.containers.iter().filter_map(|container| container.image.as_deref());
@@ -196,7 +196,7 @@ impl Workload {
             verdict: verdict(&mutation, migration.is_some(), &request, policy),
             migration,
             created: seconds(listed.metadata.creation_timestamp.as_ref()),
-            rollout: Rollout::read(&listed),
+            rollout: Rollout::read(listed),
         })
     }
 

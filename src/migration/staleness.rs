@@ -137,7 +137,7 @@ impl Wanted<'_> {
         let known = |mount: &VolumeMount<'_>| {
             exists(&mount.name) || self.server.volume_mounts.iter().any(|other| other.name == mount.name)
         };
-        ours.volume_mounts.iter().all(|mount| known(mount)) && contains_in_order(&found, &wanted, &before)
+        ours.volume_mounts.iter().all(known) && contains_in_order(&found, &wanted, &before)
     }
 
     /// Fields that others may set on our container are stale only when they still say what the old server said.

@@ -44,8 +44,8 @@ impl<'a> Commands<'a> {
         Commands {
             workload,
             fillers,
-            containers: spec.containers.iter().map(|container| read(container)).collect(),
-            init_containers: spec.init_containers().iter().map(|container| read(container)).collect(),
+            containers: spec.containers.iter().map(&read).collect(),
+            init_containers: spec.init_containers().iter().map(read).collect(),
         }
     }
 

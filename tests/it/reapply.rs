@@ -241,7 +241,7 @@ fn the_script_of_an_earlier_release_stays_until_the_template_changes() {
         words.filter_map(Value::as_str).find(|word| word.contains("prefectg")).map(str::to_owned)
     };
     let mut cluster = Cluster::create(&manifest());
-    assert_eq!(script(&cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
     cluster.edit(|spec| {
         let ours = spec["initContainers"].as_array_mut().expect("a list").iter_mut();
         for word in ours.flat_map(|container| container.as_object_mut().expect("an object").values_mut()) {
@@ -253,11 +253,11 @@ fn the_script_of_an_earlier_release_stays_until_the_template_changes() {
         }
     });
     let template = cluster.live["spec"]["template"].clone();
-    assert_eq!(script(&cluster.ours()).as_deref(), Some(PUBLISHED));
+    assert_eq!(script(cluster.ours()).as_deref(), Some(PUBLISHED));
     cluster.apply(&manifest()).replace(&manifest());
     assert_eq!(cluster.live["spec"]["template"], template);
     cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
-    assert_eq!(script(&cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
 }
 
 #[test]
