@@ -1,4 +1,4 @@
-//! A Secret that says it holds a Prefect database URL, judged when it is written (opt-in, DESIGN: "Secrets").
+//! A Secret that says it holds a Prefect database URL, judged when it is written (opt-in).
 //!
 //! The label `prefect-guard.io/database-url: KEY` names the key. The URL is judged as the server that will read it
 //! would judge it: by the same rules, over a Deployment made up around it. Only the Secret in the request is seen;

@@ -41,6 +41,11 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
     }
 }
 
+/// `metadata.ownerReferences`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(transparent)]
+struct Owners(#[serde(deserialize_with = "objects")] Vec<Owner>);
+
 #[derive(Debug, Default, serde::Deserialize)]
 struct Owner {
     #[serde(default, deserialize_with = "null_is_default")]
@@ -89,8 +94,9 @@ struct Object<'a> {
 struct Metadata<'a> {
     #[serde(borrow)]
     deletion_timestamp: Option<Text<'a>>,
-    #[serde(default, deserialize_with = "objects")]
-    owner_references: Vec<Owner>,
+    /// Read only with the template: an object that is not judged passes whatever stands here.
+    #[serde(borrow)]
+    owner_references: Option<Raw<'a>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -148,6 +154,10 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let Some(text) = self.template else { return Ok(None) };
         let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
         let Object { metadata, spec } = self.around;
+        let owners: Owners = match metadata.owner_references {
+            Some(text) => parse(text.get()).map_err(|error| error.within("metadata.ownerReferences"))?,
+            None => Owners::default(),
+        };
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" => Rollout::OneAfterTheOther,
@@ -161,7 +171,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             replicas: odd_is_default(spec.replicas),
             rollout,
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
-            controlled: metadata.owner_references.iter().any(|owner| owner.controller),
+            controlled: owners.0.iter().any(|owner| owner.controller),
             terminating: self.terminating,
             volumes_by_name: OnceCell::new(),
         }))

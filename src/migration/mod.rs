@@ -1,4 +1,4 @@
-//! From fixes to a JSON Patch (RFC 6902) that touches only the migration container.
+//! The migration container: its plan, command line and staleness; and from fixes to a JSON Patch (RFC 6902).
 //!
 //! Operations are written by hand: a diff of two objects costs ten times as much, and of typed objects it would
 //! delete every field the types do not know.

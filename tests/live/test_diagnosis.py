@@ -167,7 +167,7 @@ def test_preview(database, start):
     second = start(guarded(), database.url(), NEWEST)
     assert second.wait() == 0
     before = second.output().partition(STARTED)[0]
-    assert f"12 revisions to run, from {at} to d4a7e1c93f52" in before
+    assert f"14 revisions to run, from {at} to 91e2b8f3d6a4" in before
     assert "may build indexes concurrently" in before
 
 

@@ -73,6 +73,18 @@ fn a_million_containers_of_two_bytes() {
     assert_eq!(answer["response"]["status"]["message"], message);
 }
 
+/// Two templates that differ are compared without trees of either being built.
+#[test]
+fn a_million_objects_beside_a_million_others() {
+    let list = |last: &str| format!("{{\"spec\":[{}{last}]}}", "{},".repeat(1_000_000));
+    let begin = Instant::now();
+    assert!(prefect_guard::json::same(&list("1"), &list("1")), "equal text is the same");
+    assert!(!prefect_guard::json::same(&list("1"), &list("2")));
+    assert!(begin.elapsed() < Duration::from_secs(5), "took {:?}", begin.elapsed());
+    assert!(prefect_guard::json::same("{\"a\": [1, {\"b\":\"x\"}]}", "{\"a\":[1,{\"b\":\"\\u0078\"}]}"));
+    assert!(!prefect_guard::json::same("{\"a\":[1,2]}", "{\"a\":[1]}"));
+}
+
 #[test]
 fn a_million_members_of_a_request() {
     let body = String::from_utf8(review(&deployment(&json!({}), &json!([])), None)).expect("UTF-8");
