@@ -154,10 +154,8 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let Some(text) = self.template else { return Ok(None) };
         let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
         let Object { metadata, spec } = self.around;
-        let owners: Owners = match metadata.owner_references {
-            Some(text) => parse(text.get()).map_err(|error| error.within("metadata.ownerReferences"))?,
-            None => Owners::default(),
-        };
+        // The API server writes no other than a list of objects.
+        let owners: Owners = odd_is_default(metadata.owner_references);
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" => Rollout::OneAfterTheOther,
