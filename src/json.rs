@@ -4,7 +4,6 @@
 //! never read from a list of its values, which serde would take: fields that hold views say so ([`object`],
 //! [`objects`]). `null` reads as absent, as Go's decoder has it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -42,30 +41,11 @@ impl fmt::Debug for Raw<'_> {
 /// Equal text, or text that parses to the same value (key order and white space aside). Texts of more objects than are
 /// read are the same only where they are equal to the letter.
 pub fn same(a: &str, b: &str) -> bool {
-    a == b || (!holds_too_many_objects(a) && !holds_too_many_objects(b) && same_value(a, b))
-}
-
-/// Level by level: nothing is built but lists of texts, and only where two texts differ.
-fn same_value(a: &str, b: &str) -> bool {
-    fn parse<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Option<T> {
-        serde_json::from_str(text).ok()
-    }
-    type Members<'t> = BTreeMap<String, &'t RawValue>;
-    let same = |a: &RawValue, b: &RawValue| a.get() == b.get() || same_value(a.get(), b.get());
-    let start = |text: &str| text.trim_start().bytes().next();
-    match (start(a), start(b)) {
-        (Some(b'{'), Some(b'{')) => match (parse::<Members<'_>>(a), parse::<Members<'_>>(b)) {
-            (Some(a), Some(b)) => {
-                a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.0 == b.0 && same(a.1, b.1))
-            }
-            _ => false,
-        },
-        (Some(b'['), Some(b'[')) => match (parse::<Vec<&RawValue>>(a), parse::<Vec<&RawValue>>(b)) {
-            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| same(a, b)),
-            _ => false,
-        },
-        _ => parse::<Value>(a).is_some_and(|a| Some(a) == parse::<Value>(b)),
-    }
+    let value = |text| serde_json::from_str::<Value>(text).ok();
+    a == b
+        || (!holds_too_many_objects(a)
+            && !holds_too_many_objects(b)
+            && value(a).is_some_and(|a| Some(a) == value(b)))
 }
 
 /// Why an object could not be read: the path to the fault and what is wrong there. Never a value.

@@ -73,7 +73,7 @@ fn a_million_containers_of_two_bytes() {
     assert_eq!(answer["response"]["status"]["message"], message);
 }
 
-/// Two templates that differ are compared without trees of either being built.
+/// Two templates of very many objects are compared without trees of either being built.
 #[test]
 fn a_million_objects_beside_a_million_others() {
     let list = |last: &str| format!("{{\"spec\":[{}{last}]}}", "{},".repeat(1_000_000));
