@@ -75,6 +75,7 @@ pub(crate) struct Report {
     /// Prefect servers in them.
     pub(crate) servers: usize,
     /// The numbers of those with a Prefect server in them, by namespace.
+    #[cfg(feature = "cluster")]
     pub(crate) judged: BTreeMap<String, Vec<usize>>,
 }
 
