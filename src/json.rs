@@ -26,9 +26,20 @@ impl<'a> Raw<'a> {
         serde_json::from_str(text).map_err(|_| why::<Self>(text))
     }
 
+    /// A copy.
+    pub fn to_boxed(self) -> Box<RawValue> {
+        self.0.to_owned()
+    }
+
     /// The text.
     pub fn get(self) -> &'a str {
         self.0.get()
+    }
+}
+
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Raw(RawValue::NULL)
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 
+use serde_json::value::RawValue;
+
 use crate::text::{clip, distance, one_line};
 
 /// What the operator wants done about a rule's findings (`deny | warn | off` in the policy).
@@ -252,7 +254,7 @@ pub struct Finding {
 }
 
 /// What `/mutate` does about a finding.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Fix {
     /// Put `container` into the initContainers at `at`, taking ours away at `remove` first.
     Place {
@@ -260,8 +262,8 @@ pub enum Fix {
         remove: Option<usize>,
         /// Where it goes, counted after the removal.
         at: usize,
-        /// The container as JSON text; empty once it has been taken over into a patch.
-        container: String,
+        /// The container; `null` once it has been taken over into a patch.
+        container: Box<RawValue>,
     },
     /// Take our own container away.
     Remove {

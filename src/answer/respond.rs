@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::decision::{Decision, Endpoint};
 use crate::json::Unreadable;
@@ -34,9 +35,9 @@ struct Response<'a> {
     audit_annotations: Option<AuditAnnotations>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
-    /// A JSON Patch in base64, which is what Go reads into `[]byte`.
+    /// A JSON Patch in base64, which is what Go reads into `[]byte`. Raw: base64 holds nothing to escape.
     #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
+    patch: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +88,7 @@ pub fn respond(endpoint: Endpoint, uid: &str, decision: &Decision) -> Vec<u8> {
         Endpoint::Mutate if decision.operations.is_empty() => {}
         Endpoint::Mutate => {
             response.patch_type = Some("JSONPatch");
-            response.patch = Some(STANDARD.encode(migration::to_json(&decision.operations)));
+            response.patch = Some(base64(&migration::to_json(&decision.operations)));
         }
         Endpoint::Validate => {
             response.audit_annotations = audit_annotations(decision);
@@ -180,6 +181,11 @@ pub fn field_path(pointer: &str) -> String {
         }
     }
     path
+}
+
+/// Text in base64, as a JSON string.
+fn base64(text: &str) -> Box<RawValue> {
+    RawValue::from_string(format!("\"{}\"", STANDARD.encode(text))).expect("base64 in quotes is JSON")
 }
 
 fn write(response: Response<'_>) -> Vec<u8> {

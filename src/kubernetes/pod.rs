@@ -229,7 +229,7 @@ pub struct Container<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
     startup_probe: Handler<'a>,
     #[serde(skip)]
-    text: Option<Raw<'a>>,
+    text: Raw<'a>,
 }
 
 /// What a migration container takes from its server, entry by entry as it is written.
@@ -273,20 +273,20 @@ struct Exec<'a> {
 impl<'a> Container<'a> {
     fn read_all(texts: &[Raw<'a>], list: &str) -> Result<Vec<Self>, Unreadable> {
         let read = |(index, text): (usize, &Raw<'a>)| match parse::<Self>(text.get()) {
-            Ok(container) => Ok(Container { text: Some(*text), ..container }),
+            Ok(container) => Ok(Container { text: *text, ..container }),
             Err(error) => Err(error.within(&format!("spec.{list}[{index}]"))),
         };
         texts.iter().enumerate().map(read).collect()
     }
 
     /// The container's text, byte for byte. Not for printing: it may hold a password.
-    pub fn text(&self) -> &'a str {
-        self.text.map_or("{}", Raw::get)
+    pub fn text(&self) -> Raw<'a> {
+        self.text
     }
 
     /// The entries of its lists as they are written.
     pub fn written(&self) -> Written<'a> {
-        parse(self.text()).unwrap_or_default()
+        parse(self.text.get()).unwrap_or_default()
     }
 
     /// The commands that the kubelet runs inside the container, with their field: hooks and probes.

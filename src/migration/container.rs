@@ -1,10 +1,13 @@
 //! The migration container: built from the server's, so that both run the same Prefect on the same database.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use super::call::CommandLine;
+use super::call::{CommandLine, SCRIPT};
+use super::json;
 use crate::json::Raw;
 use crate::kubernetes::Container;
 
@@ -19,9 +22,9 @@ struct Migration<'a> {
     image: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_pull_policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "words")]
     command: &'a [Cow<'a, str>],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "words")]
     args: &'a [Cow<'a, str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     working_dir: Option<&'a str>,
@@ -40,12 +43,28 @@ struct Migration<'a> {
     security_context: Option<Raw<'a>>,
 }
 
-/// The container as JSON text.
+/// The script as a JSON string, escaped once: it is most of what a patch holds.
+static QUOTED_SCRIPT: LazyLock<Box<RawValue>> = LazyLock::new(|| json(&SCRIPT));
+
+fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Word<'a> {
+        Script(&'a RawValue),
+        Text(&'a str),
+    }
+    serializer.collect_seq(words.iter().map(|word| match &**word {
+        SCRIPT => Word::Script(&QUOTED_SCRIPT),
+        text => Word::Text(text),
+    }))
+}
+
+/// The container as JSON.
 ///
 /// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> String {
+pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> Box<RawValue> {
     let copied = server.written();
     let container = Migration {
         name: NAME,
@@ -63,5 +82,5 @@ pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> String {
         termination_message_policy: "FallbackToLogsOnError",
         security_context: server.security_context,
     };
-    serde_json::to_string(&container).expect("strings and JSON always serialise")
+    json(&container)
 }

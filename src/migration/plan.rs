@@ -116,7 +116,7 @@ fn mend(
         None => before.and_then(Before::ours).filter(|then| wanted.difference(then).is_none()),
     };
     let container = match kept {
-        Some(kept) => kept.text().to_owned(),
+        Some(kept) => kept.text().to_boxed(),
         None => container::render(lead.container, call),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))

@@ -3,12 +3,12 @@
 //! What the API server defaulted, and fields or variables that another webhook added to our container, are no
 //! difference and are left alone; so re-applying a manifest yields no patch, and no other mutator is fought.
 
-use std::cell::LazyCell;
+use std::cell::{LazyCell, OnceCell};
 use std::collections::BTreeSet;
 
 use super::call::{CommandLine, ON_SQLITE, SCRIPT};
 use crate::json::{self, Raw};
-use crate::kubernetes::pod::{VolumeMount, Written};
+use crate::kubernetes::pod::{EnvVar, VolumeMount, Written};
 use crate::kubernetes::{Container, Workload};
 use crate::shell::reading;
 
@@ -93,20 +93,15 @@ impl Wanted<'_> {
     fn env_agrees(&self, ours: &Container<'_>, lists: &Lists<'_>) -> bool {
         let [wanted, found, before] =
             [&lists.wanted, &lists.ours, &lists.before].map(|written| texts(&written.env));
-        let mut next = 0;
-        for text in &wanted {
-            match found[next..].iter().position(|other| json::same(other, text)) {
-                Some(skipped) => next += skipped + 1,
-                None => return false,
-            }
-        }
-        let (wanted, before) = (Entries::new(&wanted), Entries::new(&before));
+        let (wanted, found, before) = (Entries::new(&wanted), Entries::new(&found), Entries::new(&before));
         let redirecting = LazyCell::new(|| self.redirecting());
-        ours.env.iter().zip(found).all(|(variable, text)| {
+        let is_known = |(variable, index): (&EnvVar<'_>, usize)| {
             let name = &*variable.name;
             let prefect = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
-            wanted.contain(text) || !(prefect || before.contain(text) || redirecting.contains(name))
-        })
+            let is_in = |other: &Entries<'_>| found.is_in(index, other);
+            is_in(&wanted) || !(prefect || is_in(&before) || redirecting.contains(name))
+        };
+        wanted.stand_in_order_in(&found) && ours.env.iter().zip(0..).all(is_known)
     }
 
     /// The names of variables of which another value would change what the server's variables resolve to.
@@ -174,34 +169,60 @@ fn pull_policy_agrees(ours: &Container<'_>, server: &Container<'_>) -> bool {
 
 /// `wanted` within `found` in order, and nothing in `found` that only `before` had.
 fn contains_in_order(found: &[&str], wanted: &[&str], before: &[&str]) -> bool {
-    let mut rest = found.iter();
-    let contained = wanted.iter().all(|entry| rest.any(|other| json::same(other, entry)));
-    let (wanted, before) = (Entries::new(wanted), Entries::new(before));
-    contained && !found.iter().any(|entry| !wanted.contain(entry) && before.contain(entry))
+    let (found, wanted, before) = (Entries::new(found), Entries::new(wanted), Entries::new(before));
+    wanted.stand_in_order_in(&found)
+        && (0..found.texts.len()).all(|index| found.is_in(index, &wanted) || !found.is_in(index, &before))
 }
 
-/// Entries of a list, to be asked for by meaning. Both lists may be thousands long.
+/// Entries of a list, compared by meaning. Lists may be thousands long, so that each entry is parsed once at most, and
+/// none where all stand as they are written.
 struct Entries<'s> {
-    texts: BTreeSet<&'s str>,
-    /// Made only where a text is not there as it is written.
-    meanings: LazyCell<BTreeSet<String>, Box<dyn FnOnce() -> BTreeSet<String> + 's>>,
+    texts: &'s [&'s str],
+    sorted: BTreeSet<&'s str>,
+    meanings: OnceCell<Meanings>,
+}
+
+/// What the entries of a list mean, in its order and sorted.
+struct Meanings {
+    listed: Vec<String>,
+    sorted: BTreeSet<String>,
 }
 
 impl<'s> Entries<'s> {
-    fn new(list: &'s [&'s str]) -> Self {
-        let meanings = || list.iter().map(|text| meaning(text)).collect();
-        Entries { texts: list.iter().copied().collect(), meanings: LazyCell::new(Box::new(meanings)) }
+    fn new(texts: &'s [&'s str]) -> Self {
+        Entries { texts, sorted: texts.iter().copied().collect(), meanings: OnceCell::new() }
     }
 
-    fn contain(&self, entry: &str) -> bool {
-        !self.texts.is_empty() && (self.texts.contains(entry) || self.meanings.contains(&meaning(entry)))
+    fn meanings(&self) -> &Meanings {
+        self.meanings.get_or_init(|| {
+            let listed: Vec<String> = self.texts.iter().map(|text| meaning(text)).collect();
+            Meanings { sorted: listed.iter().cloned().collect(), listed }
+        })
+    }
+
+    /// Whether the entry at `index` stands in another list too.
+    fn is_in(&self, index: usize, other: &Entries<'_>) -> bool {
+        other.sorted.contains(self.texts[index])
+            || !other.texts.is_empty() && other.meanings().sorted.contains(&self.meanings().listed[index])
+    }
+
+    /// Whether `found` holds these in this order, whatever stands between them.
+    fn stand_in_order_in(&self, found: &Entries<'_>) -> bool {
+        let as_written = is_subsequence(self.texts, found.texts);
+        as_written || is_subsequence(&self.meanings().listed, &found.meanings().listed)
     }
 }
 
-/// The same text for JSON that means the same: keys in order, no white space.
+fn is_subsequence<T: PartialEq>(wanted: &[T], found: &[T]) -> bool {
+    let mut rest = found.iter();
+    wanted.iter().all(|entry| rest.any(|other| other == entry))
+}
+
+/// The same text for JSON that means the same: keys sorted, no white space.
 fn meaning(json: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(json)
-        .map_or_else(|_| json.to_owned(), |value| value.to_string())
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
+    value.sort_all_objects();
+    value.to_string()
 }
 
 /// `{}` is what the API server makes of an absent `resources`.

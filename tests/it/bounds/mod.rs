@@ -151,7 +151,6 @@ fn what_is_folded_away_still_denies() {
 }
 
 #[test]
-#[ignore = "takes 31 s since views are read by serde alone, and must not: to be mended; run with --run-ignored all"]
 fn thousands_of_variables_mounts_and_volumes_around_a_migration_of_ours() {
     let list =
         |count: usize, entry: &dyn Fn(usize) -> Value| -> Vec<Value> { (0..count).map(entry).collect() };
