@@ -138,10 +138,18 @@ fn refusal(decision: &Decision) -> Status {
             field: field_path(&finding.place.pointer),
         })
         .collect();
-    let message = match denials.as_slice() {
-        [only] => text(only),
-        many => many.iter().map(|finding| format!("\n{}", text(finding))).collect(),
-    };
+    let mut message = String::new();
+    for (number, finding) in denials.iter().enumerate() {
+        // Several stand below each other, each on lines of its own.
+        if denials.len() > 1 {
+            message.push('\n');
+        }
+        message.push_str(&text(finding));
+        // The address of a page stands once, after the last finding of its rule.
+        if !denials[number + 1..].iter().any(|later| later.rule == finding.rule) {
+            message.push_str(&format!("\n  see {}", finding.rule.url()));
+        }
+    }
     Status { status: "Failure", message, reason: "Forbidden", code: 403, details: Some(Details { causes }) }
 }
 

@@ -65,7 +65,7 @@ fn print_pages(wanted: &[&Rule], out: &mut dyn Write) -> anyhow::Result<()> {
         if number > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{}", rule.page.trim_end())?;
+        writeln!(out, "{}\n\nThis page on the web: {}", rule.page.trim_end(), rule.url())?;
     }
     Ok(())
 }

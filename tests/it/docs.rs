@@ -184,7 +184,9 @@ fn what_the_pages_show_is_what_comes_out() {
         readme.split("denied\nthe request: ").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
     let words =
         fs::read_to_string(root().join("tests/fixtures/rules/psg103_sync_driver/messages.txt")).unwrap();
-    let (message, help) = shown.split_once("\n  help: ").unwrap();
+    let (message, advice) = shown.split_once("\n  help: ").unwrap();
+    let (help, address) = advice.split_once("\n  see ").unwrap();
+    assert_eq!(address, prefect_guard::rules::find("PSG103").unwrap().url());
     assert!(
         words.contains(message.split("is not async").next().unwrap().split("`: ").last().unwrap()),
         "{message}"

@@ -24,10 +24,14 @@ const PARTS: &[(&str, &[&str])] = &[
             "databases",
             "migration",
             "rollback",
+            "faq",
         ],
     ),
-    ("Running it", &["install", "certificates", "emergency", "alerts", "metrics", "upgrade", "uninstall"]),
-    ("Reference", &["rules", "policy", "policies", "settings", "command-line"]),
+    (
+        "Running it",
+        &["install", "certificates", "emergency", "alerts", "metrics", "security", "upgrade", "uninstall"],
+    ),
+    ("Reference", &["rules", "policy", "policies", "settings", "command-line", "glossary"]),
     (
         "Inside",
         &[
@@ -49,6 +53,7 @@ fn generated() -> BTreeMap<String, String> {
         ("SUMMARY.md".to_owned(), summary()),
         ("book.toml".to_owned(), book()),
         ("rules.md".to_owned(), rules()),
+        ("decisions.md".to_owned(), decisions()),
     ]);
     for entry in REGISTER {
         files.insert(format!("rules/{}.md", entry.rule.id), entry.rule.page.to_owned());
@@ -74,7 +79,36 @@ fn summary() -> String {
                     text.push_str(&format!("  - [{} {}](rules/{}.md)\n", rule.id, rule.name, rule.id));
                 }
             }
+            if *page == "decisions" {
+                for file in decided() {
+                    text.push_str(&format!("  - [{}]({file})\n", heading(&file)));
+                }
+            }
         }
+    }
+    text
+}
+
+/// The decisions, by their paths below `docs`, oldest first.
+fn decided() -> Vec<String> {
+    let folder = fs::read_dir(root().join("docs/adr")).unwrap();
+    let mut files: Vec<String> =
+        folder.map(|entry| format!("adr/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// The table of all decisions.
+fn decisions() -> String {
+    let mut text = String::from(
+        "# Decisions\n\nWhat was chosen, against what, and why: one page a decision. A decision that is taken back keeps \
+         its page and says\nwhich one replaces it. Numbers in them were measured on two cores in November 2026; \
+         [performance](performance.md) has\nthem with their method.\n\n| decision | status |\n|---|---|\n",
+    );
+    for file in decided() {
+        let page = fs::read_to_string(root().join("docs").join(&file)).unwrap();
+        let status = page.lines().nth(2).unwrap_or_default().trim_end_matches('.');
+        text.push_str(&format!("| [{}]({file}) | {status} |\n", heading(&file)));
     }
     text
 }
@@ -155,6 +189,24 @@ fn every_page_has_its_place_in_the_table_of_contents() {
         .collect();
     found.sort();
     assert_eq!(found, listed);
+}
+
+/// Numbers without gaps, and of each when it was decided and whether it holds.
+#[test]
+fn decisions_are_numbered_and_dated() {
+    for (index, file) in decided().iter().enumerate() {
+        let number = index + 1;
+        assert!(file.starts_with(&format!("adr/{number:04}-")), "{file}");
+        let page = fs::read_to_string(root().join("docs").join(file)).unwrap();
+        assert!(page.starts_with(&format!("# {number}. ")), "{file}");
+        let status = page.lines().nth(2).unwrap();
+        let (word, date) = status.trim_end_matches('.').split_once(", ").unwrap_or_default();
+        assert!(word == "Accepted" || word.starts_with("Replaced by ["), "{file}: {status}");
+        assert!(date.len() == 10 && date.starts_with("20"), "{file}: {status}");
+        for part in ["## Context", "## Decision", "## Consequences"] {
+            assert!(page.lines().any(|line| line == part), "{file}: no `{part}`");
+        }
+    }
 }
 
 /// Mermaid takes a semicolon in a sequence diagram for the end of a statement, and draws a bomb.

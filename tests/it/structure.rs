@@ -426,7 +426,7 @@ fn the_version_is_in_one_place() {
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();
-    assert!(lines <= 200, "{lines} lines");
+    assert!(lines <= 150, "{lines} lines");
 }
 
 #[test]

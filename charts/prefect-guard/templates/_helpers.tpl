@@ -94,7 +94,7 @@ matchExpressions:
 
 {{- define "prefect-guard.webhookAnnotations" -}}
 {{- /* Whoever meets a failing call looks at the configuration with `kubectl describe` first. */ -}}
-{{- $annotations := dict "prefect-guard.io/when-calls-fail" "https://github.com/prefect-guard/prefect-guard/blob/main/docs/emergency.md" -}}
+{{- $annotations := dict "prefect-guard.io/when-calls-fail" "https://prefect-guard.github.io/prefect-guard/emergency.html" -}}
 {{- $annotations = mergeOverwrite $annotations (deepCopy .Values.webhook.annotations) -}}
 {{- if eq .Values.tls.mode "cert-manager" -}}
 {{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" .Release.Namespace (include "prefect-guard.fullname" .)) -}}
