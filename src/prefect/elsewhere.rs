@@ -1,6 +1,7 @@
 //! Where else a setting could be when the environment shows none, and where Prefect's own SQLite file would be.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 
 use super::problem::Origin;
 use super::reader::Reader;
@@ -58,17 +59,16 @@ fn mounts_settings(reader: &Reader<'_>) -> bool {
             matches!(&*volume.source, "configMap" | "secret" | "projected" | "csi" | "image")
         })
     };
+    let home = LazyCell::new(|| home(reader));
+    let is_home = |path: &str| {
+        path.ends_with("/.prefect") || home.as_deref().is_some_and(|home| home.trim_end_matches('/') == path)
+    };
     reader.reading.container.volume_mounts.iter().any(|mount| {
         let path = mount.mount_path.trim_end_matches('/');
-        let file = basename(path);
-        FILES.contains(&file)
-            || ((path == working_directory.trim_end_matches('/') || is_home(reader, path))
+        FILES.contains(&basename(path))
+            || ((path == working_directory.trim_end_matches('/') || is_home(path))
                 && holds_files(&mount.name))
     })
-}
-
-fn is_home(reader: &Reader<'_>, path: &str) -> bool {
-    path.ends_with("/.prefect") || matches!(home(reader), Some(home) if home.trim_end_matches('/') == path)
 }
 
 /// Where Prefect keeps its files: `PREFECT_HOME`, else `~/.prefect`; `None` where the manifest does not show it.
