@@ -10,7 +10,7 @@ use super::across::Across;
 use super::judge::{Judge, Judging, judge, pointer_of};
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
-use super::{Outcome, misplaced, note};
+use super::{Outcome, discover, misplaced, note};
 use crate::kubernetes::kind::GroupVersionKind;
 use crate::kubernetes::object::classify;
 use crate::manifest::files::{self, Input};
@@ -29,8 +29,9 @@ use crate::text::printable;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, directories (`.yaml`, `.yml` and `.json` in them, `.gitignore` honoured), globs, or `-` for the
-    /// standard input.
-    #[arg(value_name = "PATH", required = true)]
+    /// standard input. Without any, the manifests below the current directory, but for Helm templates and
+    /// kustomize patches, which have to be rendered first.
+    #[arg(value_name = "PATH")]
     paths: Vec<String>,
 
     #[command(flatten)]
@@ -56,7 +57,10 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
-    let (inputs, missing) = files::find_each(&args.paths);
+    let (inputs, missing) = match args.paths.as_slice() {
+        [] => (discover::find()?, Vec::new()),
+        paths => files::find_each(paths),
+    };
     if inputs.is_empty() && missing.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }

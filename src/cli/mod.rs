@@ -8,6 +8,7 @@ pub mod check;
 mod cluster;
 pub mod completions;
 pub mod demo;
+mod discover;
 #[cfg(feature = "cluster")]
 pub mod eject;
 pub mod explain;

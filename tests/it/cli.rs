@@ -473,7 +473,16 @@ fn an_api_server_that_does_not_answer_is_named_once() {
 fn the_demo_holds_what_it_promises() {
     let ran = run(&["demo", "--once"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
-    for text in ["+       initContainers:", "prefect-guard-migrate", "PSG101", "PSG103", "PSG203", "5 of 5"] {
+    let patched =
+        ["+       initContainers:", "\n   prefect-guard-migrate\n", "deployment.apps/prefect-api created"];
+    for text in patched.into_iter().chain([
+        "PSG101",
+        "PSG103",
+        "PSG106",
+        "PSG203",
+        "help: name it `PREFECT_SERVER",
+        "6 of 6",
+    ]) {
         assert!(ran.out.contains(text), "{text} is not in\n{}", ran.out);
     }
     assert!(!ran.out.contains("NOT AS IT SHOULD BE") && !ran.out.contains('\x1b'), "{}", ran.out);
@@ -488,7 +497,7 @@ fn the_demo_goes_on_serving_until_it_is_told_to_end() {
 
 fn the_demo_ends_at(signal: &str) {
     use std::io::{BufRead, BufReader};
-    let mut child = guard().arg("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = guard().args(["demo", "--serve"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let curl = lines
         .map(Result::unwrap)
@@ -502,6 +511,43 @@ fn the_demo_ends_at(signal: &str) {
     Command::new("kill").args([signal, &child.id().to_string()]).assert().success();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(ca).exists(), "the folder is gone");
+}
+
+#[test]
+fn check_without_a_path_finds_manifests_and_leaves_out_what_is_rendered_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let here = |arguments: &[&str]| {
+        let mut command = guard();
+        read(command.args(arguments).current_dir(folder.path()).output().unwrap())
+    };
+    let ran = here(&["check"]);
+    assert!(ran.err.contains("no `.yaml`, `.yml` or `.json` file found"), "{}", ran.err);
+
+    let server = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(SERVER)).unwrap();
+    write("deploy/server.yaml", &server);
+    write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 1.0.0\n");
+    write("chart/templates/prefect.yaml", "kind: Deployment\n{{- if .Values.prefect }}\n{{- end }}\n");
+    write("chart/templates/other.yaml", "{{ .Values.other }}\n");
+    write("overlay/kustomization.yaml", "resources: [../deploy]\npatches:\n- path: ./sub/../patch.yaml\n");
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: p}\nspec: {template: {spec: {containers: \
+                 [{name: server, command: [prefect, server, start]}]}}}\n";
+    write("overlay/patch.yaml", patch);
+    let ran = here(&["check"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("1 Prefect server: 0 refused"), "{}", ran.out);
+    for told in ["`helm template chart | prefect-guard", "`kustomize build overlay | prefect-guard"] {
+        assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    }
+
+    // A file that is no patch of anything is judged, and so is whatever is named.
+    write("overlay/kustomization.yaml", "resources: [../deploy]\n");
+    assert_eq!(here(&["check"]).code, 1);
+    assert_eq!(here(&["check", "chart"]).code, 2);
 }
 
 /// What a terminal, or a reader of text, would take for something else than what is written.

@@ -21,21 +21,26 @@ use self::scenarios::{Expected, Scenario};
 use self::show::Detail;
 use super::Outcome;
 use crate::policy::Policy;
+use crate::rule::SITE;
 use crate::serve::{self, Admission, Engine, Limits, Phase, Server, Stage};
 use crate::telemetry::log::{Format, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::identity::Identity;
 use crate::tls::{Current, ephemeral, server_config};
 
-/// Shows the webhook at work, with nothing installed: the real HTTPS server on loopback with throw-away
-/// certificates, fed admission reviews that a real API server sent.
+/// Shows the webhook at work, with nothing installed: one Prefect server, three mistakes, the corrected manifest.
 ///
-/// Every verdict, message and patch is shown, and compared with what it should be; the exit code is 0 only when
-/// all of them hold. Without `--once` the server then stays up, with `curl` commands to try.
+/// The real HTTPS server runs on loopback with throw-away certificates and answers admission reviews that a real API
+/// server sent. Every verdict, message and patch is shown as `kubectl` would show it, and compared with what it
+/// should be; the exit code is 0 only when all of them hold.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End after the show.
+    /// Keep the server up afterwards, and print `curl` commands to try.
     #[arg(long)]
+    serve: bool,
+
+    /// End after the show, which is the default.
+    #[arg(long, conflicts_with = "serve")]
     once: bool,
 
     /// Show the migration script in full, too.
@@ -60,19 +65,29 @@ async fn perform(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         "prefect-guard {} serves HTTPS on {address}, with throw-away certificates.",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "What follows are admission reviews, sent as a Kubernetes API server sends them.\n")?;
+    writeln!(
+        out,
+        "A team deploys one Prefect server. Each step is sent to it as a Kubernetes API server does.\n"
+    )?;
     let client = Client::new(address, &pair.ca)?;
     let mut failures = 0;
     let scenarios = scenarios::all();
     for (number, scenario) in scenarios.iter().enumerate() {
-        writeln!(out, "{}. {}", number + 1, scenario.title)?;
+        show::title(number + 1, scenario, out)?;
         failures += play(scenario, &client, args.full, out).await?;
         writeln!(out)?;
         out.flush()?;
     }
     let (total, held) = (scenarios.len(), scenarios.len() - failures.min(scenarios.len()));
     writeln!(out, "{held} of {total} came out as they should.")?;
-    if !args.once && failures == 0 {
+    if !args.serve {
+        writeln!(
+            out,
+            "Next: `prefect-guard check FOLDER` judges your own manifests, `prefect-guard demo --serve` keeps"
+        )?;
+        writeln!(out, "this server up for `curl`. {SITE}getting-started.html installs it in a cluster.")?;
+    }
+    if args.serve && failures == 0 {
         stay(address, &pair.ca, out).await?;
     }
     phase.enter(Stage::Closing);
@@ -122,7 +137,7 @@ async fn play(
     let mut after = scenario.review.clone();
     after["request"]["object"] = mutated;
     let verdict = client.review("/validate", &after).await?;
-    show::verdict(&verdict, out)?;
+    show::verdict(&verdict, &after["request"], scenario.file, out)?;
     let denied = verdict["allowed"] != Value::Bool(true);
     let message = verdict["status"]["message"].as_str().unwrap_or_default();
     match scenario.expected {
@@ -148,8 +163,8 @@ async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Res
     let folder = Folder::make()?;
     folder.write("ca.pem", ca)?;
     writeln!(out, "\nThe server stays up; Ctrl-C ends it. Try:\n")?;
-    for (name, endpoint, scenario) in scenarios::to_try() {
-        let file = folder.write(&format!("{name}.json"), &format!("{:#}", scenario.review))?;
+    for (name, endpoint, review) in scenarios::to_try() {
+        let file = folder.write(&format!("{name}.json"), &format!("{review:#}"))?;
         writeln!(
             out,
             "  curl -sS --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}{endpoint}",

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
+use super::scenarios::Scenario;
 use crate::manifest::emit::{self, Lists};
 
 /// Lines of the migration script that are shown when it is not shown in full.
@@ -15,6 +16,7 @@ const SCRIPT_LINES: usize = 3;
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
+const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 /// How much of a patch is shown.
@@ -26,6 +28,15 @@ pub(super) enum Detail {
     Folded,
     /// The whole difference.
     Full,
+}
+
+/// The head of a scenario: its number, its title and its story.
+pub(super) fn title(number: usize, scenario: &Scenario, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{BOLD}{number}. {}{PLAIN}", scenario.title)?;
+    for line in scenario.story.lines() {
+        writeln!(out, "   {line}")?;
+    }
+    Ok(writeln!(out)?)
 }
 
 /// Shows what `/mutate` does to an object, as `kubectl diff` would, and returns the object after it.
@@ -42,7 +53,7 @@ pub(super) fn mutation(
             let patch: json_patch::Patch = serde_json::from_slice(&BASE64_STANDARD.decode(patch)?)?;
             json_patch::patch(&mut mutated, &patch)?;
             if detail == Detail::Brief {
-                writeln!(out, "   /mutate    {GREEN}patched{PLAIN} as above")?;
+                writeln!(out, "   /mutate    {GREEN}patched{PLAIN}, as every server is")?;
             } else {
                 writeln!(out, "   /mutate    {GREEN}patched{PLAIN}:")?;
                 diff(object, &mutated, detail, out)?;
@@ -53,23 +64,45 @@ pub(super) fn mutation(
     Ok(mutated)
 }
 
-/// Shows what `/validate` says, as kubectl prints it.
-pub(super) fn verdict(response: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
-    if response["allowed"] == Value::Bool(true) {
-        writeln!(out, "   /validate  {GREEN}admitted{PLAIN}")?;
-    } else {
-        writeln!(out, "   /validate  {RED}refused{PLAIN}:")?;
+/// Shows what `/validate` says, in the words of `kubectl`.
+pub(super) fn verdict(
+    response: &Value,
+    request: &Value,
+    file: &str,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let is_admitted = response["allowed"] == Value::Bool(true);
+    let word = if is_admitted { format!("{GREEN}admitted{PLAIN}") } else { format!("{RED}refused{PLAIN}") };
+    writeln!(out, "   /validate  {word}\n")?;
+    writeln!(out, "   {BOLD}$ kubectl apply -f {file}{PLAIN}")?;
+    warnings(response, out)?;
+    if !is_admitted {
         let message = response["status"]["message"].as_str().unwrap_or_default();
-        for line in message.trim_start_matches('\n').lines() {
-            writeln!(out, "     {line}")?;
+        let text = format!(
+            "{RED}Error from server (Forbidden):{PLAIN} error when creating \"{file}\": admission webhook \
+             \"validate.prefect-guard.io\" denied the request: {message}"
+        );
+        for line in text.lines() {
+            writeln!(out, "   {line}")?;
         }
+        return Ok(());
     }
-    warnings(response, out)
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kind = text(&request["kind"]["kind"]).to_lowercase();
+    let (group, name) = (text(&request["kind"]["group"]), text(&request["name"]));
+    writeln!(out, "   {kind}.{group}/{name} created")?;
+    let containers = request["object"]["spec"]["template"]["spec"]["initContainers"].as_array();
+    for container in containers.into_iter().flatten() {
+        let path = "jsonpath='{.spec.template.spec.initContainers[*].name}'";
+        writeln!(out, "   {BOLD}$ kubectl get {kind} {name} -o {path}{PLAIN}")?;
+        writeln!(out, "   {}", text(&container["name"]))?;
+    }
+    Ok(())
 }
 
 fn warnings(response: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
     for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        writeln!(out, "     {YELLOW}Warning:{PLAIN} {warning}")?;
+        writeln!(out, "   {YELLOW}Warning:{PLAIN} {warning}")?;
     }
     Ok(())
 }
