@@ -19,6 +19,7 @@ mod limits;
 mod manifests;
 mod metrics;
 mod migration_call;
+mod pictures;
 mod properties;
 mod reapply;
 mod regressions;
