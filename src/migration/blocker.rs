@@ -234,8 +234,10 @@ pub fn network_hazard(workload: &Workload<'_>) -> Option<Hazard> {
 /// How a hazard shows in a template's metadata, and what takes it away.
 struct Known {
     hazard: Hazard,
-    /// Annotation or label, and the values that switch the injector on.
+    /// Annotation or label, and the values that switch the injector on; a label of any value where none is named.
     on: (&'static str, &'static [&'static str]),
+    /// Annotation or label that switches it off all the same.
+    off: Option<&'static str>,
     /// Annotations that make it harmless: `None` for any value.
     harmless: &'static [(&'static str, Option<&'static str>)],
 }
@@ -243,19 +245,25 @@ struct Known {
 impl Known {
     fn applies(&self, annotations: &Annotations<'_>, labels: &Annotations<'_>) -> bool {
         let (key, values) = self.on;
-        let on =
-            [annotations, labels].into_iter().filter_map(|map| map.get(key)).any(|v| values.contains(&v));
-        on && !self.harmless.iter().any(|(key, wanted)| {
-            annotations.get(key).is_some_and(|value| wanted.is_none_or(|wanted| value == wanted))
-        })
+        let either = |key: &str| [annotations.get(key), labels.get(key)].into_iter().flatten();
+        let on = match values {
+            [] => labels.get(key).is_some_and(|value| !value.is_empty()),
+            values => either(key).any(|value| values.contains(&value)),
+        };
+        let off = self.off.is_some_and(|key| either(key).any(|value| matches!(value, "false" | "disabled")));
+        on && !off
+            && !self.harmless.iter().any(|(key, wanted)| {
+                annotations.get(key).is_some_and(|value| wanted.is_none_or(|wanted| value == wanted))
+            })
     }
 }
 
 /// Sources: the annotation references of vault-k8s, Istio, Linkerd, Consul and Kuma.
-const HAZARDS: [Known; 4] = [
+const HAZARDS: [Known; 6] = [
     Known {
         hazard: Hazard { who: "the Vault agent", remedy: "vault.hashicorp.com/agent-init-first: \"true\"" },
         on: ("vault.hashicorp.com/agent-inject", &["true"]),
+        off: None,
         harmless: &[("vault.hashicorp.com/agent-init-first", Some("true"))],
     },
     Known {
@@ -264,6 +272,7 @@ const HAZARDS: [Known; 4] = [
             remedy: "traffic.sidecar.istio.io/excludeOutboundPorts: \"5432\"",
         },
         on: ("sidecar.istio.io/inject", &["true"]),
+        off: None,
         harmless: &[
             ("traffic.sidecar.istio.io/excludeOutboundPorts", None),
             ("sidecar.istio.io/nativeSidecar", Some("true")),
@@ -275,6 +284,7 @@ const HAZARDS: [Known; 4] = [
             remedy: "config.linkerd.io/skip-outbound-ports: \"5432\"",
         },
         on: ("linkerd.io/inject", &["enabled", "ingress"]),
+        off: None,
         harmless: &[
             ("config.linkerd.io/skip-outbound-ports", None),
             ("config.alpha.linkerd.io/proxy-enable-native-sidecar", Some("true")),
@@ -287,9 +297,31 @@ const HAZARDS: [Known; 4] = [
             remedy: "consul.hashicorp.com/transparent-proxy-exclude-outbound-ports: \"5432\"",
         },
         on: ("consul.hashicorp.com/connect-inject", &["true"]),
+        off: None,
         harmless: &[
             ("consul.hashicorp.com/transparent-proxy-exclude-outbound-ports", None),
             ("consul.hashicorp.com/transparent-proxy", Some("false")),
         ],
+    },
+    Known {
+        hazard: Hazard {
+            who: "the Istio sidecar",
+            remedy: "traffic.sidecar.istio.io/excludeOutboundPorts: \"5432\"",
+        },
+        on: ("istio.io/rev", &[]),
+        off: Some("sidecar.istio.io/inject"),
+        harmless: &[
+            ("traffic.sidecar.istio.io/excludeOutboundPorts", None),
+            ("sidecar.istio.io/nativeSidecar", Some("true")),
+        ],
+    },
+    Known {
+        hazard: Hazard {
+            who: "the Kuma sidecar",
+            remedy: "traffic.kuma.io/exclude-outbound-ports: \"5432\"",
+        },
+        on: ("kuma.io/sidecar-injection", &["enabled", "true"]),
+        off: None,
+        harmless: &[("traffic.kuma.io/exclude-outbound-ports", None)],
     },
 ];
