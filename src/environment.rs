@@ -6,7 +6,7 @@
 //! and Service variables included; an unknown one stays as it is written. `$$` is one `$`. What a reference
 //! brings in is not expanded again.
 //!
-//! Values are expanded only when somebody asks for them: most variables of a pod are nobody's business.
+//! Values are expanded only when somebody asks for them: most variables of a pod are never asked for.
 
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -25,7 +25,7 @@ pub enum Level {
 /// How a finding ends up in an answer, after policy, exemptions and the ratchet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The object passes, and its author is told.
+    /// The object passes, and its author sees a warning.
     Warn,
     /// The object is refused.
     Deny,
@@ -338,32 +338,32 @@ impl Finding {
     }
 }
 
-/// The most findings of one rule and severity that are told one by one. Nobody reads more, and an object of a few
+/// The most findings of one rule and severity that are reported one by one. Nobody reads more, and an object of a few
 /// hundred kilobytes can hold ten thousand.
-pub const TOLD: usize = 20;
+pub const REPORTED: usize = 20;
 
-/// Puts one line in place of what goes beyond [`TOLD`]. Severities have to be settled: what is folded away denies
+/// Puts one line in place of what goes beyond [`REPORTED`]. Severities have to be settled: what is folded away denies
 /// or warns as it did.
 pub fn fold(findings: &mut Vec<Finding>) {
-    if findings.len() <= TOLD {
+    if findings.len() <= REPORTED {
         return;
     }
     let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
     for finding in findings.iter() {
         *counts.entry((finding.rule.id, finding.severity)).or_default() += 1;
     }
-    let mut told: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    let mut reported: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
     findings.retain_mut(|finding| {
         let key = (finding.rule.id, finding.severity);
-        let told = told.entry(key).or_default();
-        *told += 1;
-        if *told == TOLD + 1 && counts[&key] > TOLD + 1 {
-            finding.what = format!("and {} more like these", counts[&key] - TOLD);
-            finding.help = "mend those that are named first".to_owned();
+        let number = reported.entry(key).or_default();
+        *number += 1;
+        if *number == REPORTED + 1 && counts[&key] > REPORTED + 1 {
+            finding.what = format!("and {} more like these", counts[&key] - REPORTED);
+            finding.help = "correct those that are named first".to_owned();
             finding.note = None;
             finding.place = Place { pointer: std::mem::take(&mut finding.place.pointer), ..Place::default() };
         }
-        *told <= TOLD + 1
+        *number <= REPORTED + 1
     });
 }
 
@@ -423,7 +423,7 @@ impl Finding {
     }
 
     /// What `/mutate` does about it.
-    pub fn mend(&mut self, fix: Fix) -> &mut Self {
+    pub fn fixed_by(&mut self, fix: Fix) -> &mut Self {
         self.fix = Some(fix);
         self
     }

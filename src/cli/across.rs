@@ -31,7 +31,7 @@ impl<'p> Across<'p> {
         Across { policy, kept: Vec::new(), seen: Vec::new() }
     }
 
-    /// Takes note of one object; `locate_source` tells where a pointer into it leads in its file.
+    /// Takes note of one object; `locate_source` says where a pointer into it leads in its file.
     pub(super) fn add(
         &mut self,
         object: &Value,

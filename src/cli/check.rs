@@ -119,7 +119,7 @@ struct Check<'a> {
     namespace: &'a str,
     across: Across<'a>,
     report: Report,
-    /// Kinds that were passed over though they hold pods of Prefect, each told of once.
+    /// Kinds that were passed over though they hold pods of Prefect, each reported once.
     passed_over: BTreeSet<String>,
 }
 
@@ -186,7 +186,8 @@ impl Check<'_> {
                 Err(error) => {
                     let source = lines.locate(&pointer_of(&error.path), &object);
                     let what = format!("{about}: {error}");
-                    let help = "mend the object; `kubectl apply --dry-run=server -f FILE` checks its fields";
+                    let help =
+                        "correct the object; `kubectl apply --dry-run=server -f FILE` checks its fields";
                     let place = (source.line, source.column);
                     self.report.unread.push(Unread::new(&input.name, place, &what, help));
                 }

@@ -7,7 +7,7 @@ use crate::rule::{Level, Rule};
 use crate::rules::{self, REGISTER};
 use crate::text::distance;
 
-/// Prints the page of a rule: what it finds, why that is a fault, how to mend it, how to be exempted.
+/// Prints the page of a rule: what it finds, why that is a fault, how to correct it, how to be exempted.
 ///
 /// Without a rule, the table of all rules.
 #[derive(Debug, clap::Args)]

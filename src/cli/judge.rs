@@ -76,7 +76,7 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     let text = applied.as_ref().map_or(written, Value::to_string);
     let validation = ask(Endpoint::Validate, &text, policy)?;
     let mut findings = validation.findings;
-    // `/mutate` warns of what it pinned, since the manifest still says otherwise; all else is mended and forgotten.
+    // `/mutate` warns of what it pinned, since the manifest still says otherwise; everything else is corrected by it.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
     rule::fold(&mut findings);
     if how == Judge::AsWritten {
@@ -116,7 +116,7 @@ pub(super) fn pointer_of(path: &str) -> String {
     parts.map(|part| format!("/{part}")).collect()
 }
 
-/// A pointer into the mutated object as a pointer into the original: items of lists are told by their names, and
+/// A pointer into the mutated object as a pointer into the original: items of lists are found by their names, and
 /// what is not in the original ends at the closest place that is.
 fn back(pointer: &str, mutated: &Value, original: &Value) -> String {
     let mut found = String::new();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// How a command ended, as its exit code tells.
+/// How a command ended, as its exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing to object to: 0.
@@ -30,6 +30,6 @@ impl From<Outcome> for ExitCode {
 
 /// Says something to the person at the terminal, beside the output proper.
 pub(crate) fn note(text: fmt::Arguments<'_>) {
-    // Nobody is left to be told when the standard error is closed.
+    // Nobody reads it when the standard error is closed.
     let _ = writeln!(anstream::stderr(), "{text}");
 }

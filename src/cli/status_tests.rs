@@ -118,10 +118,10 @@ fn status(
     })
 }
 
-fn told(deployment: Value, pods: Vec<Value>) -> (Outcome, Value) {
+fn of_one(deployment: Value, pods: Vec<Value>) -> (Outcome, Value) {
     let (outcome, text, _) = status(&["--format", "json"], vec![(vec![deployment], pods)]);
-    let told: Value = serde_json::from_str(&text).unwrap();
-    (outcome.unwrap(), told["servers"][0].clone())
+    let report: Value = serde_json::from_str(&text).unwrap();
+    (outcome.unwrap(), report["servers"][0].clone())
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn each_state_is_told_from_the_pods() {
         ),
     ];
     for (state, last, expected, outcome, reason) in cases {
-        let (got, server) = told(guarded("a"), vec![pod("a", &state, &last)]);
+        let (got, server) = of_one(guarded("a"), vec![pod("a", &state, &last)]);
         assert_eq!((server["state"].as_str(), got), (Some(expected), outcome), "{server}");
         assert!(server["reason"].as_str().unwrap().contains(reason), "{server}");
         assert!(!server.to_string().contains("geheim"), "{server}");
@@ -166,13 +166,13 @@ fn each_state_is_told_from_the_pods() {
 
 #[test]
 fn a_template_that_is_not_as_the_guard_writes_it_is_told() {
-    assert_eq!(told(bare("a"), vec![]).1["state"], "not-guarded");
+    assert_eq!(of_one(bare("a"), vec![]).1["state"], "not-guarded");
     let mut drifted = guarded("a");
     drifted["spec"]["template"]["spec"]["containers"][0]["image"] = "prefecthq/prefect:3.8.9".into();
-    assert_eq!(told(drifted, vec![]).1["state"], "drifted");
+    assert_eq!(of_one(drifted, vec![]).1["state"], "drifted");
     let mut out = bare("a");
     out["spec"]["template"]["metadata"] = json!({"annotations": {"prefect-guard.io/inject": "false"}});
-    let (outcome, server) = told(out, vec![]);
+    let (outcome, server) = of_one(out, vec![]);
     assert_eq!((server["state"].as_str(), outcome), (Some("not-guarded"), Outcome::Refused));
 }
 
@@ -180,20 +180,20 @@ fn a_template_that_is_not_as_the_guard_writes_it_is_told() {
 fn pods_of_an_earlier_template_prove_nothing() {
     let mut old = pod("a", &ended(0, ""), &json!({}));
     old["spec"]["initContainers"][0]["image"] = "prefecthq/prefect:3.4.0".into();
-    assert_eq!(told(guarded("a"), vec![old]).1["state"], "waiting");
+    assert_eq!(of_one(guarded("a"), vec![old]).1["state"], "waiting");
     let mut behind = guarded("a");
     behind["spec"]["replicas"] = 3.into();
-    let (_, server) = told(behind, vec![pod("a", &ended(0, ""), &json!({}))]);
+    let (_, server) = of_one(behind, vec![pod("a", &ended(0, ""), &json!({}))]);
     assert_eq!(
         (server["state"].as_str(), server["reason"].as_str()),
         (Some("waiting"), Some("1 of 3 pods are of the present template"))
     );
     let mut unseen = guarded("a");
     unseen["metadata"]["generation"] = 3.into();
-    assert_eq!(told(unseen, vec![pod("a", &ended(0, ""), &json!({}))]).1["state"], "waiting");
+    assert_eq!(of_one(unseen, vec![pod("a", &ended(0, ""), &json!({}))]).1["state"], "waiting");
     let mut zero = guarded("a");
     zero["spec"]["replicas"] = 0.into();
-    assert_eq!(told(zero, vec![]).1["state"], "idle");
+    assert_eq!(of_one(zero, vec![]).1["state"], "idle");
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Keeper {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        // A leaf of a CA that the API servers have only just been told of waits for the next look, if there is
+        // A leaf of a CA that the API servers do not know for long enough waits for the next look, if there is
         // another one to serve.
         if !matches!(repaired, Ok(true)) || self.served == Material::default() {
             self.serve(&material)?;

@@ -1,7 +1,7 @@
 //! What runs in a cluster, read page by page. Nothing is changed.
 //!
-//! Items come as JSON text: an object that is judged keeps every field that these types do not know, and of what is
-//! nobody's business nothing is built.
+//! Items come as JSON text: an object that is judged keeps every field that these types do not know, and nothing is
+//! built of what is not judged.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};

@@ -78,7 +78,7 @@ pub struct Server {
     pub pods: usize,
 }
 
-/// Reads every server in the namespace, or in all of them. Beside what is told, one page of objects is the most that
+/// Reads every server in the namespace, or in all of them. Beside the result, one page of objects is the most that
 /// is held.
 ///
 /// # Errors
@@ -212,33 +212,39 @@ impl Workload {
     }
 
     fn state(&self, pods: &[&Attempt]) -> (State, Option<i64>, String) {
-        let told = |state, reason: &str| (state, self.created, reason.to_owned());
+        let since_creation = |state, reason: &str| (state, self.created, reason.to_owned());
         match (self.verdict, &self.migration) {
             (Verdict::Missing, None) => {
-                return told(
+                return since_creation(
                     State::NotGuarded,
                     "its template has no migration; apply it again, or see `audit`",
                 );
             }
             (_, None) if self.verdict == Verdict::Changes => {
-                return told(State::NotGuarded, "its template has no migration yet; apply it again");
+                return since_creation(
+                    State::NotGuarded,
+                    "its template has no migration yet; apply it again",
+                );
             }
-            (_, None) => return told(State::Idle, "it brings its own migration, or needs none"),
+            (_, None) => return since_creation(State::Idle, "it brings its own migration, or needs none"),
             (Verdict::AsItIs, Some(_)) => {}
             (_, Some(_)) => {
                 let reason = "its migration is not what the guard would write today; apply it again";
-                return told(State::Drifted, reason);
+                return since_creation(State::Drifted, reason);
             }
         }
         let Rollout { seen, wanted, updated, trouble, .. } = &self.rollout;
         if *wanted == 0 {
-            return told(State::Idle, "scaled to zero; it migrates when it starts");
+            return since_creation(State::Idle, "scaled to zero; it migrates when it starts");
         }
         if !seen {
-            return told(State::Waiting, "its controller has not seen the last change yet");
+            return since_creation(State::Waiting, "its controller has not seen the last change yet");
         }
         let Some(worst) = pods.iter().max_by_key(|pod| (pod.state, pod.since)) else {
-            return told(State::Waiting, trouble.as_deref().unwrap_or("no pod of the present template yet"));
+            return since_creation(
+                State::Waiting,
+                trouble.as_deref().unwrap_or("no pod of the present template yet"),
+            );
         };
         if worst.state == State::Migrated && updated < wanted {
             let reason = format!("{updated} of {wanted} pods are of the present template");
@@ -255,7 +261,7 @@ fn verdict(mutation: &Decision, ours: bool, request: &Request<'_>, policy: &Poli
     if ours {
         return Verdict::AsItIs;
     }
-    // Whoever opted out, or is only audited, has no operations and is told of all the same.
+    // Whoever opted out, or is only audited, has no operations and is listed all the same.
     let missing = decide(Endpoint::Validate, request, policy).is_ok_and(|validation| {
         let mut rules = validation.findings.iter().map(|finding| finding.rule).chain(validation.exempted);
         rules.any(|rule| rule.fix == FixAvailability::Injects)

@@ -168,7 +168,7 @@ fn judge(
     decision
 }
 
-/// Runs the rules; on `/mutate` only those that can mend something.
+/// Runs the rules; on `/mutate` only those that can correct something.
 fn run(endpoint: Endpoint, subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = rules::check(subject, |rule| endpoint == Endpoint::Validate || rule.fix.is_some());
     if endpoint == Endpoint::Mutate {
@@ -208,7 +208,7 @@ fn settle(
 }
 
 /// A fault that stood in the old object already only warns, so that a restart or an image bump of an old, faulty
-/// server goes through. What `/mutate` would have mended, and destructive commands, still deny.
+/// server goes through. What `/mutate` would have corrected, and destructive commands, still deny.
 fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Settings) {
     let Some(old) = old else { return };
     let own = Own::read(&old.template.metadata.annotations, CATALOGUE);

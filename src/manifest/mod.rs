@@ -220,7 +220,8 @@ fn unreadable(error: &serde_saphyr::Error, text: &str) -> Unreadable {
         line,
         column,
         what: format!("not readable as YAML: {what}"),
-        help: "mend the YAML at this place; `kubectl apply --dry-run=client -f FILE` reads it too".to_owned(),
+        help: "correct the YAML at this place; `kubectl apply --dry-run=client -f FILE` reads it too"
+            .to_owned(),
     }
 }
 

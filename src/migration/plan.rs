@@ -70,7 +70,7 @@ pub fn make<'a>(
     let exempted = settings.mode != Mode::Enforce || !own.allow.is_empty();
     let call = call::derive(lead, serialize, on_newer, exempted);
     let blocker = blocker::first(workload, settings, lead, own, &adopted);
-    let wanted = || mend(workload, servers, own, &call, ours, before);
+    let wanted = || correction(workload, servers, own, &call, ours, before);
     let (fix, left) = match (&blocker, ours) {
         (Some(Blocker::Controlled), Some(_)) => (None, wanted().map(|(_, difference)| difference)),
         (Some(Blocker::Controlled), None) => (None, None),
@@ -86,7 +86,7 @@ fn remove(index: usize) -> (Fix, Difference) {
 }
 
 /// The fix that leaves our container there, current and in its place.
-fn mend(
+fn correction(
     workload: &Workload<'_>,
     servers: &[Server<'_>],
     own: &Own<'_>,

@@ -124,10 +124,10 @@ impl<'a> Own<'a> {
                 Some(rule) => self.allow.push(rule),
                 None => {
                     let expected = match self.unknown.len() {
-                        0..=rule::TOLD => {
+                        0..=rule::REPORTED => {
                             format!("rule names or ids; the closest is `{}`", catalogue.nearest(word))
                         }
-                        // More than that is never told.
+                        // More than that is never reported.
                         _ => String::new(),
                     };
                     self.not_known(Unknown { key: "allow", expected, value_only: true });

@@ -45,7 +45,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             let Some((fix, _)) = &plan.fix else { return };
             let help =
                 "the injection was skipped; apply again, and see that the mutating webhook is in place";
-            report.add(&RULE, place, WHAT, help).mend(fix.clone());
+            report.add(&RULE, place, WHAT, help).fixed_by(fix.clone());
         }
         Some(Blocker::OptedOut) => {
             let why = Some("`prefect-guard.io/inject: \"false\"`");

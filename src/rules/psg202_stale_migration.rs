@@ -21,5 +21,5 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let place = subject.place(ContainerRef { init: true, index });
     let help =
         "the re-synchronisation was skipped; apply again, and see that the mutating webhook is in place";
-    report.add(&RULE, place, *difference, help).about(*difference).mend(fix.clone());
+    report.add(&RULE, place, *difference, help).about(*difference).fixed_by(fix.clone());
 }

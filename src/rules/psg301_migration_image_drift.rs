@@ -38,7 +38,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             (Some(Blocker::Controlled), _) => finding.only_warn(Some("a controller owns this object")),
             (_, Adopted::Warn) => finding.only_warn(Some("`migration.adopted: warn` in the policy")),
             (_, Adopted::Deny) => finding,
-            (_, Adopted::Pin) => finding.mend(Fix::Pin { index, image: lead.container.image.to_string() }),
+            (_, Adopted::Pin) => {
+                finding.fixed_by(Fix::Pin { index, image: lead.container.image.to_string() })
+            }
         };
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Manifest, Subject};
 use crate::policy::annotations::{KEYS, PREFIX, Position};
-use crate::rule::{Level, Place, Report, Rule, TOLD};
+use crate::rule::{Level, Place, REPORTED, Report, Rule};
 use crate::text::clip;
 
 /// The rule.
@@ -37,7 +37,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         report.add(&RULE, place, what, help).about(unknown.key);
     }
     let labels = subject.workload.template.metadata.labels.iter();
-    for key in labels.filter_map(|(name, _)| name.strip_prefix(PREFIX)).take(TOLD) {
+    for key in labels.filter_map(|(name, _)| name.strip_prefix(PREFIX)).take(REPORTED) {
         let escaped = key.replace('~', "~0").replace('/', "~1");
         let template = &subject.workload.template_pointer;
         let pointer = format!("{template}/metadata/labels/prefect-guard.io~1{escaped}");
@@ -64,7 +64,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 }
 
 /// Annotations of ours where nothing reads them, or that are no text. The webhook never looks there: the author of a
-/// manifest can be told.
+/// manifest can be reported.
 pub(super) fn check_manifest(manifest: &Manifest<'_>, report: &mut Report) {
     let below = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_object);
     let on_template = format!("{}/metadata/annotations", manifest.template);

@@ -17,7 +17,7 @@ pub struct Limits {
     /// From the end of the head to the end of the body.
     pub body: Duration,
     /// From the end of the head to the answer, whatever `?timeout=` asks for. The API server waits ten seconds unless
-    /// told otherwise, thirty at most.
+    /// configured otherwise, thirty at most.
     pub handler: Duration,
     /// A connection without a request. Longer than the 90 s after which Go's client (and so the API server) closes an
     /// idle one itself: it must never send a request into a connection that we are closing.

@@ -48,7 +48,7 @@ fn compare(left: &str, operator: &str, right: &str, matches: bool) -> Option<boo
     }
 }
 
-/// Whether one of the patterns of a branch of `case` matches; `None` where that cannot be told.
+/// Whether one of the patterns of a branch of `case` matches; `None` where that is not known.
 pub(super) fn matches(patterns: &[Word], subject: &Word) -> Option<bool> {
     let subject = subject.known();
     let mut settled = Some(false);

@@ -439,7 +439,7 @@ impl<'s, 'f> Cutter<'s, 'f> {
         }
     }
 
-    /// The commands of `$(…)` or backticks; the outer command gets what they print, where that can be told.
+    /// The commands of `$(…)` or backticks; the outer command gets what they print, where that is known.
     fn nested(&mut self, close: char) -> Option<()> {
         if self.depth == MAX_DEPTH {
             return None;

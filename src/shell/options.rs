@@ -80,7 +80,7 @@ pub(super) fn runner(words: &[Word]) -> usize {
     run + options(&words[run..], TAKES_VALUE)
 }
 
-/// What a Python interpreter was told to run.
+/// What a Python interpreter is to run.
 pub(super) struct Python<'t> {
     /// The module, or the script's file name without its folder.
     pub runs: &'t str,

@@ -278,7 +278,7 @@ pub fn bundle(existing: &[u8], material: &Material, now: i64, revoked: &[String]
             wanted.push(other);
         }
     }
-    // The order is nobody's business: two replicas must not take turns at sorting.
+    // The order has no meaning: two replicas must not take turns at sorting.
     let mut have: Vec<String> = certificates(existing).iter().map(pem).collect();
     let mut want = wanted.clone();
     have.sort();

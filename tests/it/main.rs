@@ -17,6 +17,7 @@ mod inject;
 mod layers;
 mod limits;
 mod manifests;
+mod messages;
 mod metrics;
 mod migration_call;
 mod pictures;

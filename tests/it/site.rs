@@ -31,7 +31,7 @@ const PARTS: &[(&str, &[&str])] = &[
         "Running it",
         &["install", "certificates", "emergency", "alerts", "metrics", "security", "upgrade", "uninstall"],
     ),
-    ("Reference", &["rules", "policy", "policies", "settings", "command-line", "glossary"]),
+    ("Reference", &["rules", "messages", "policy", "policies", "settings", "command-line", "glossary"]),
     (
         "Inside",
         &[
@@ -54,6 +54,7 @@ fn generated() -> BTreeMap<String, String> {
         ("book.toml".to_owned(), book()),
         ("rules.md".to_owned(), rules()),
         ("decisions.md".to_owned(), decisions()),
+        ("messages.md".to_owned(), crate::messages::page()),
     ]);
     for entry in REGISTER {
         files.insert(format!("rules/{}.md", entry.rule.id), entry.rule.page.to_owned());

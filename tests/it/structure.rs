@@ -347,7 +347,8 @@ fn annotations_in_the_documentation_exist_and_the_reverse() {
     // Not annotations of pod templates: two labels, the group of the policy file, and names of webhooks.
     let others = ["enabled", "database-url", "v1alpha1"];
     let mut named = BTreeSet::new();
-    for page in pages() {
+    // The page of messages is full of names that are wrong, for that is what they are about.
+    for page in pages().into_iter().filter(|page| !page.ends_with("messages.md")) {
         for rest in read(&page).split(PREFIX).skip(1) {
             let key: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
             let key = key.trim_end_matches('-').to_owned();

@@ -11,7 +11,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
     serde_json::to_writer_pretty(&mut *out, &json!({"findings": findings, "summary": report.summary()}))?;
     writeln!(out)?;
-    // The findings have no room for what could not be read; the exit code tells of it too.
+    // The findings have no room for what could not be read; the exit code shows it too.
     for unread in &report.unread {
         note(format_args!("{}:{}:{}: {}", unread.file, unread.line, unread.column, unread.what));
     }

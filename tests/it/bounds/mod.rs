@@ -9,7 +9,7 @@ use crate::support::generate::review;
 use crate::support::{ask, patch_of, rules_of};
 use prefect_guard::decision::Endpoint;
 use prefect_guard::policy::Policy;
-use prefect_guard::rule::TOLD;
+use prefect_guard::rule::REPORTED;
 use prefect_guard::rules::REGISTER;
 use serde_json::{Value, json};
 
@@ -36,8 +36,8 @@ fn judged(object: &Value) -> Vec<String> {
     assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
     for found in [&found, &stood] {
         for rule in REGISTER.iter().map(|entry| entry.rule.id) {
-            let told = found.iter().filter(|id| id.trim_start_matches('!') == rule).count();
-            assert!(told <= 2 * (TOLD + 1), "{told} findings of {rule}");
+            let reported = found.iter().filter(|id| id.trim_start_matches('!') == rule).count();
+            assert!(reported <= 2 * (REPORTED + 1), "{reported} findings of {rule}");
         }
     }
     found
@@ -53,7 +53,7 @@ fn thousands_of_unknown_options_in_a_url() {
     let url = format!("postgresql+asyncpg://u@db/d?{}", options.join("&"));
     let found = judged(&deployment(&json!({}), &json!([server("s", &url)])));
     let of_options = found.iter().filter(|id| *id == "!PSG106").count();
-    assert!((2..=TOLD).contains(&of_options), "{found:?}");
+    assert!((2..=REPORTED).contains(&of_options), "{found:?}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn thousands_of_annotations_of_ours() {
         (0..5_000).map(|number| (format!("prefect-guard.io/a{number}"), json!("x"))).collect();
     let found =
         judged(&deployment(&json!(annotations), &json!([server("s", "postgresql+asyncpg://u@db/d")])));
-    assert_eq!(found.iter().filter(|id| *id == "PSG903").count(), TOLD + 1);
+    assert_eq!(found.iter().filter(|id| *id == "PSG903").count(), REPORTED + 1);
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn thousands_of_bad_servers() {
         .map(|number| server(&format!("s{number}"), &format!("postgresql://u@db/{number}")))
         .collect();
     let found = judged(&deployment(&json!({}), &json!(servers)));
-    assert_eq!(found.iter().filter(|id| *id == "!PSG103").count(), TOLD + 1);
+    assert_eq!(found.iter().filter(|id| *id == "!PSG103").count(), REPORTED + 1);
 }
 
 #[test]
 fn what_is_folded_away_still_denies() {
     let object = |last: &str| {
-        let servers: Vec<Value> = (0..TOLD + 5)
+        let servers: Vec<Value> = (0..REPORTED + 5)
             .map(|number| server(&format!("s{number}"), "postgresql://u@db/d"))
             .chain([server("last", last)])
             .collect();
@@ -192,5 +192,5 @@ fn hundreds_of_migrations_to_pin_are_all_pinned_and_few_are_told() {
     object["spec"]["template"]["spec"]["initContainers"] = json!(migrations);
     let answer = ask(Endpoint::Mutate, &review(&object, None), &Policy::default());
     assert_eq!(patch_of(&answer).0.len(), 200);
-    assert_eq!(rules_of(&answer).len(), TOLD + 1);
+    assert_eq!(rules_of(&answer).len(), REPORTED + 1);
 }
