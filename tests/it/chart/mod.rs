@@ -13,6 +13,8 @@ mod strict;
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 /// A path in the repository.
 fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -38,4 +40,38 @@ fn the_notes_lead_to_pages() {
 /// The text of a file in the repository.
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The chart's value `policy` takes every key of a policy, and no other. `kinds` is a value of its own, since the
+/// webhook's rules need it too; what names the document is the chart's to write.
+#[test]
+fn the_policy_value_takes_the_keys_of_a_policy() {
+    let schema = prefect_guard::policy::schema(prefect_guard::rules::CATALOGUE);
+    let chart: Value = serde_json::from_str(&read("charts/prefect-guard/values.schema.json")).unwrap();
+    let elsewhere = ["apiVersion", "kind", "kinds"];
+    let wanted: Vec<String> = keys(&schema, &schema)
+        .into_iter()
+        .filter(|key| !elsewhere.contains(&&**key) && !key.starts_with("rules."))
+        .collect();
+    assert_eq!(keys(&chart, &chart["properties"]["policy"]), wanted);
+    assert!(wanted.contains(&"migration.serialize".to_owned()), "{wanted:?}");
+}
+
+/// The keys of a schema in order, those inside an object as `outer.inner`.
+fn keys(root: &Value, schema: &Value) -> Vec<String> {
+    let schema = match schema["$ref"].as_str().and_then(|to| root.pointer(to.trim_start_matches('#'))) {
+        Some(named) => named,
+        None => schema,
+    };
+    let mut found = Vec::new();
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        found.push(key.clone());
+        found.extend(keys(root, inner).into_iter().map(|inner| format!("{key}.{inner}")));
+    }
+    for one in ["anyOf", "allOf"].iter().filter_map(|of| schema[of].as_array()).flatten() {
+        found.extend(keys(root, one));
+    }
+    found.sort();
+    found.dedup();
+    found
 }
