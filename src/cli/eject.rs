@@ -19,7 +19,7 @@ use crate::policy::Policy;
 
 /// Takes the initContainer `prefect-guard-migrate` out of everything that runs, for an uninstall.
 ///
-/// Without `--yes` it only says what it would do. The pods of what is changed roll over. The webhooks must be gone
+/// Without `--yes` it only shows what it would do. Each workload that it changes rolls out anew. The webhooks must be gone
 /// first (`helm uninstall`) or leave the namespace alone (its label `prefect-guard.io/enabled=false`): they would put
 /// the container back. The policy counts for the kinds it names beside Deployments and StatefulSets.
 #[derive(Debug, clap::Args)]

@@ -35,7 +35,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use outcome::Outcome;
 use outcome::note;
 
-/// Keeps Prefect servers from coming up against a database that was never migrated.
+/// Keeps Prefect servers from starting on a database that was never migrated.
 ///
 /// As a Kubernetes admission webhook (`serve`) it puts the migration in front of every Prefect server and refuses
 /// database settings that cannot work. `check` and `inject` do the same to manifests, without a cluster.

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, env = "PREFECT_GUARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Keep a CA and certificate in a Secret, and the `caBundle` of our webhook configurations right
+    /// Keep the CA and the certificate in a Secret, and write the CA into the `caBundle` of our webhook configurations
     #[arg(long, env = "PREFECT_GUARD_TLS_MANAGED", requires_all = ["tls_secret", "tls_service"])]
     tls_managed: bool,
 
@@ -78,7 +78,7 @@ pub struct Args {
     )]
     client_name: Vec<String>,
 
-    /// Policy file; read again when it changes, and a bad new one keeps the old
+    /// Policy file; read again when it changes, and a faulty one is refused while the old one stays in force
     #[arg(long, env = "PREFECT_GUARD_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -93,47 +93,47 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// How long to go on serving after the first SIGTERM, not ready any more
+    /// How long to go on serving after the first SIGTERM, while `/readyz` says no
     #[arg(long, env = "PREFECT_GUARD_DRAIN", value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
     drain: Duration,
 
-    /// Open connections; what is over is closed at once
+    /// Most open connections; further ones are closed at once
     #[arg(long, env = "PREFECT_GUARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1_000)]
     max_connections: usize,
 
-    /// Requests being read or judged at once; what is over gets 503
+    /// Most requests that are read or judged at once; further ones get 503
     #[arg(long, env = "PREFECT_GUARD_MAX_REQUESTS", value_name = "N", default_value_t = 512)]
     max_requests: usize,
 
-    /// Largest body; beyond it 413
+    /// Largest body of a request; a larger one gets 413
     #[arg(long, env = "PREFECT_GUARD_MAX_BODY", value_name = "SIZE", default_value = "7MiB", value_parser = flags::bytes)]
     max_body: usize,
 
-    /// Memory for all bodies being read or judged; requests wait in turn for it
+    /// Memory for all bodies that are read or judged; further requests wait for their turn
     #[arg(long, env = "PREFECT_GUARD_BODY_MEMORY", value_name = "SIZE", default_value = "24MiB", value_parser = flags::bytes)]
     body_memory: usize,
 
-    /// For a TLS handshake
+    /// Longest TLS handshake
     #[arg(long, env = "PREFECT_GUARD_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     handshake_timeout: Duration,
 
-    /// For the head of a request
+    /// Longest wait for the head of a request
     #[arg(long, env = "PREFECT_GUARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     header_timeout: Duration,
 
-    /// For the body of a request
+    /// Longest wait for the body of a request
     #[arg(long, env = "PREFECT_GUARD_BODY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     body_timeout: Duration,
 
-    /// From the head of a request to its answer, where `?timeout=` does not ask for less
+    /// Longest time from the head of a request to its answer, where `?timeout=` does not ask for less
     #[arg(long, env = "PREFECT_GUARD_HANDLER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = flags::positive)]
     handler_timeout: Duration,
 
-    /// How long a client may leave an answer unread
+    /// Longest wait for a client to read an answer
     #[arg(long, env = "PREFECT_GUARD_WRITE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = flags::positive)]
     write_timeout: Duration,
 
-    /// How long a connection may lie idle; longer than the API server's own 90 s
+    /// Longest idle time of a connection; keep it above the API server's own 90 s
     #[arg(long, env = "PREFECT_GUARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "120s", value_parser = flags::positive)]
     idle_timeout: Duration,
 
@@ -150,7 +150,7 @@ struct OutputArgs {
     #[arg(long, env = "PREFECT_GUARD_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
 
-    /// Least level of a log line; decisions are `info`
+    /// Lowest level that is logged; decisions are `info`
     #[arg(long, env = "PREFECT_GUARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = level)]
     log_level: tracing::Level,
 }
