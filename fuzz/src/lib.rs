@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use prefect_guard::answer::answer;
+use prefect_guard::decision::annotation::{CHECKED_BY, FINDINGS};
 use prefect_guard::decision::{Endpoint, decide as decide_request};
 use prefect_guard::manifest::{self, edit, emit};
 use prefect_guard::policy::Policy;
@@ -98,9 +99,17 @@ fn mutate(object: &Value) -> (Value, usize) {
     (after, patch.0.len())
 }
 
-/// The object without our containers and without the images of the others; no list is an empty list.
+/// The object without our containers and annotations, and without the images of the others; no list is an empty list.
 fn rest(object: &Value) -> Value {
     let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        if let Some(own) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            own.retain(|name, _| !matches!(name.as_str(), FINDINGS | CHECKED_BY));
+        }
+        if metadata.get("annotations").is_some_and(|own| own.is_null() || own == &json!({})) {
+            metadata.remove("annotations");
+        }
+    }
     if let Some(spec) = object.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
         let mut list = spec.remove("initContainers").unwrap_or_default();
         if let Some(list) = list.as_array_mut() {

@@ -39,7 +39,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// Rules with a finding and how they were counted, in order, without repeats.
     pub rules: Vec<(&'static Rule, Severity)>,
-    /// What the patch does: `inject`, `replace`, `move`, `remove`, `pin`.
+    /// What the patch does: `inject`, `replace`, `move`, `remove`, `pin`, `annotate`.
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from.
     pub exempted: Vec<&'static Rule>,
@@ -133,7 +133,7 @@ impl Record {
         let verdict = match endpoint {
             Endpoint::Validate if decision.denies() => Verdict::Deny,
             Endpoint::Validate if !rules.is_empty() => Verdict::Warn,
-            Endpoint::Mutate if !decision.operations.is_empty() => Verdict::Patch,
+            Endpoint::Mutate if decision.patches() => Verdict::Patch,
             _ => Verdict::Allow,
         };
         let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());

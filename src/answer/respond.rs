@@ -87,10 +87,11 @@ pub fn respond(endpoint: Endpoint, uid: &str, decision: &Decision) -> Vec<u8> {
         response.warnings = warnings(endpoint, decision);
     }
     match endpoint {
-        Endpoint::Mutate if decision.operations.is_empty() => {}
+        Endpoint::Mutate if !decision.patches() => {}
         Endpoint::Mutate => {
+            let operations = decision.operations.iter().chain(&decision.annotations);
             response.patch_type = Some("JSONPatch");
-            response.patch = Some(base64(&migration::to_json(&decision.operations)));
+            response.patch = Some(base64(&migration::to_json(operations)));
         }
         Endpoint::Validate => {
             response.audit_annotations = audit_annotations(decision);

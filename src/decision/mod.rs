@@ -2,13 +2,14 @@
 //!
 //! The answer depends on the request and the policy alone: never on other objects, time or replicas of us.
 
+pub mod annotation;
 pub mod secret;
 
 use std::collections::BTreeSet;
 
 use crate::json::{self, Unreadable};
-use crate::kubernetes::Workload;
 use crate::kubernetes::object::{Located, classify, locate};
+use crate::kubernetes::{Class, Workload};
 use crate::migration::plan::Before;
 use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
@@ -33,7 +34,9 @@ pub struct Decision {
     pub findings: Vec<Finding>,
     /// What `/mutate` does. Empty on `/validate`.
     pub operations: Vec<Operation>,
-    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`).
+    /// What `/mutate` does to the workload's own annotations beside that, see [`annotation`]. Offline nobody wants it.
+    pub annotations: Vec<Operation>,
+    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`, `annotate`).
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from, where they would have reported something.
     pub exempted: Vec<&'static Rule>,
@@ -48,6 +51,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether `/mutate` changes the object.
+    pub fn patches(&self) -> bool {
+        !self.operations.is_empty() || !self.annotations.is_empty()
+    }
+
     /// Whether the object is refused.
     pub fn denies(&self) -> bool {
         !self.silent && self.findings.iter().any(|finding| finding.severity == Severity::Deny)
@@ -159,13 +167,33 @@ fn judge(
         ratchet(&mut decision.findings, old, settings);
     }
     if endpoint == Endpoint::Mutate && !decision.silent {
+        // A controller would undo an annotation as it would an injection.
+        if settings.report_annotation && workload.class == Class::Server && !workload.controlled {
+            decision.annotations = annotation::operations(workload, &left(&subject, &decision.findings));
+        }
         let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());
         let fixes: Vec<&mut Fix> = fixes.collect();
         decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
+        decision.edits.extend((!decision.annotations.is_empty()).then_some("annotate"));
         decision.operations = migration::operations(workload, fixes);
     }
     rule::fold(&mut decision.findings);
     decision
+}
+
+/// What `/validate` would say of the workload once it is corrected, were it a new one. Logs and metrics have it from
+/// there, so what is exempted is not counted here.
+fn left(subject: &Subject<'_>, found: &[Finding]) -> Vec<Finding> {
+    let fixes: Vec<&Fix> = found.iter().filter_map(|finding| finding.fix.as_ref()).collect();
+    let found = match migration::corrected(subject.workload, &fixes) {
+        Ok(corrected) if !fixes.is_empty() => {
+            run(Endpoint::Validate, &Subject::examine(&corrected, subject.settings, subject.own, None))
+        }
+        _ => run(Endpoint::Validate, subject),
+    };
+    let mut left = settle(found, subject.own, subject.settings, &mut Vec::new());
+    rule::fold(&mut left);
+    left
 }
 
 /// Runs the rules; on `/mutate` only those that can correct something.

@@ -13,7 +13,7 @@ use json_patch::jsonptr::Pointer;
 use super::{Class, PodTemplate, Rollout, Workload};
 use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
 use crate::kubernetes::kind::{GroupVersionKind, KindSetting, SPEC_TEMPLATE};
-use crate::kubernetes::pod::Text;
+use crate::kubernetes::pod::{Annotations, Text};
 
 /// What we do with a kind, and where its template is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +83,8 @@ struct ClaimMeta<'a> {
 /// What lies around a pod template. What may be of another shape in a kind that the policy names stays text.
 #[derive(Default, serde::Deserialize)]
 struct Object<'a> {
-    #[serde(borrow, default, deserialize_with = "object")]
-    metadata: Metadata<'a>,
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
+    metadata: Option<Metadata<'a>>,
     #[serde(borrow, default, deserialize_with = "object")]
     spec: Spec<'a>,
 }
@@ -97,6 +97,9 @@ struct Metadata<'a> {
     /// Read only with the template: an object that is not judged passes whatever stands here.
     #[serde(borrow)]
     owner_references: Option<Raw<'a>>,
+    /// The same.
+    #[serde(borrow)]
+    annotations: Option<Raw<'a>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -133,7 +136,8 @@ pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, '
         pointer if pointer == SPEC_TEMPLATE => around.spec.template,
         pointer => descend(object, pointer)?,
     };
-    Ok(Located { found, template, terminating: around.metadata.deletion_timestamp.is_some(), around })
+    let terminating = around.metadata.as_ref().is_some_and(|own| own.deletion_timestamp.is_some());
+    Ok(Located { found, template, terminating, around })
 }
 
 impl Located<'_, '_> {
@@ -155,7 +159,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
         let Object { metadata, spec } = self.around;
         // The API server writes no other than a list of objects.
-        let owners: Owners = odd_is_default(metadata.owner_references);
+        let owners: Owners = odd_is_default(metadata.as_ref().and_then(|own| own.owner_references));
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" => Rollout::OneAfterTheOther,
@@ -171,6 +175,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
             controlled: owners.0.iter().any(|owner| owner.controller),
             terminating: self.terminating,
+            own_annotations: metadata.and_then(|own| own_annotations(own.annotations)),
             volumes_by_name: OnceCell::new(),
         }))
     }
@@ -184,6 +189,14 @@ impl Strategy<'_> {
             _ => Rollout::Overlapping,
         }
     }
+}
+
+/// `None` for what is no map of texts; there is none where nothing or `null` stands.
+fn own_annotations(text: Option<Raw<'_>>) -> Option<Annotations<'_>> {
+    let Some(text) = text else { return Some(Annotations::default()) };
+    let texts: Vec<(Text<'_>, Text<'_>)> =
+        serde_json::from_str::<BTreeMap<_, _>>(text.get()).ok()?.into_iter().collect();
+    Some(Annotations(texts))
 }
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean

@@ -272,11 +272,18 @@ struct Exec<'a> {
 
 impl<'a> Container<'a> {
     fn read_all(texts: &[Raw<'a>], list: &str) -> Result<Vec<Self>, Unreadable> {
-        let read = |(index, text): (usize, &Raw<'a>)| match parse::<Self>(text.get()) {
-            Ok(container) => Ok(Container { text: *text, ..container }),
-            Err(error) => Err(error.within(&format!("spec.{list}[{index}]"))),
+        let read = |(index, text): (usize, &Raw<'a>)| {
+            Self::read(*text).map_err(|error| error.within(&format!("spec.{list}[{index}]")))
         };
         texts.iter().enumerate().map(read).collect()
+    }
+
+    /// Reads one container from its text, which stays with it.
+    ///
+    /// # Errors
+    /// When it is not shaped as it should be.
+    pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
+        Ok(Container { text, ..parse::<Self>(text.get())? })
     }
 
     /// The container's text, byte for byte. Not for printing: it may hold a password.

@@ -10,13 +10,15 @@ pub mod plan;
 mod preparation;
 mod staleness;
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use json_patch::jsonptr::{Pointer, PointerBuf};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::kubernetes::Workload;
+use crate::json::{Raw, Unreadable};
+use crate::kubernetes::{Container, Workload};
 use crate::rule::Fix;
 
 /// One operation of a JSON Patch.
@@ -54,7 +56,8 @@ impl fmt::Debug for Operation {
 }
 
 impl Operation {
-    fn add(path: PointerBuf, value: Box<RawValue>) -> Self {
+    /// Puts `value` there.
+    pub(crate) fn add(path: PointerBuf, value: Box<RawValue>) -> Self {
         Operation { op: Op::Add, path, value: Some(value) }
     }
 
@@ -62,7 +65,8 @@ impl Operation {
         Operation { op: Op::Replace, path, value: Some(value) }
     }
 
-    fn remove(path: PointerBuf) -> Self {
+    /// Takes away what is there.
+    pub(crate) fn remove(path: PointerBuf) -> Self {
         Operation { op: Op::Remove, path, value: None }
     }
 }
@@ -94,6 +98,41 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
     operations
 }
 
+/// The workload as it is once `fixes` are carried out, for whoever looks at it again. As [`operations`], it asks for
+/// fixes whose containers are still in them.
+///
+/// # Errors
+/// When a container to be put there cannot be read.
+pub fn corrected<'w>(workload: &'w Workload<'_>, fixes: &'w [&Fix]) -> Result<Workload<'w>, Unreadable> {
+    let mut template = workload.template.clone();
+    let list = template.spec.init_containers.get_or_insert_default();
+    for fix in fixes {
+        if let Fix::Pin { index, image } = fix {
+            list[*index].image = image.as_str().into();
+        }
+    }
+    for fix in fixes {
+        match fix {
+            Fix::Place { remove, at, container } => {
+                remove.map(|index| list.remove(index));
+                list.insert((*at).min(list.len()), Container::read(Raw::of(container.get())?)?);
+            }
+            Fix::Remove { index } => {
+                list.remove(*index);
+            }
+            Fix::Pin { .. } => {}
+        }
+    }
+    Ok(Workload {
+        kind: workload.kind.clone(),
+        template,
+        claim_templates: workload.claim_templates.clone(),
+        own_annotations: None,
+        volumes_by_name: OnceCell::new(),
+        ..*workload
+    })
+}
+
 fn place(
     operations: &mut Vec<Operation>,
     workload: &Workload<'_>,
@@ -116,14 +155,15 @@ fn place(
     operations.push(Operation::add(path, container));
 }
 
-/// A value as JSON text.
-fn json(value: &impl Serialize) -> Box<RawValue> {
+/// A value as the text that an operation holds.
+pub(crate) fn json(value: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("strings and JSON always serialise")
 }
 
 /// The patch as JSON text.
-pub fn to_json(operations: &[Operation]) -> String {
-    serde_json::to_string(operations).expect("strings and JSON always serialise")
+pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> String {
+    let operations: Vec<&Operation> = operations.into_iter().collect();
+    serde_json::to_string(&operations).expect("strings and JSON always serialise")
 }
 
 /// Applies operations to an object, through the json-patch crate.

@@ -44,6 +44,9 @@ struct File {
     /// The migration initContainer.
     #[serde(default)]
     migration: Migration,
+    /// Where findings are told beside the answer.
+    #[serde(default)]
+    report: Reporting,
     /// Prefixes of values that something fills in before Prefect starts (secret injectors), added to the built-in
     /// ones: such a value counts as not visible.
     #[serde(default)]
@@ -77,6 +80,9 @@ struct Override {
     /// Key by key instead of the top level's.
     #[serde(default)]
     migration: Migration,
+    /// Key by key instead of the top level's.
+    #[serde(default)]
+    report: Reporting,
     /// Added to the top level's.
     #[serde(default)]
     opaque_values: Vec<String>,
@@ -125,6 +131,16 @@ struct Migration {
     /// What is done with a migration initContainer that the user wrote. Default `pin`.
     #[serde(default)]
     adopted: Option<Adopted>,
+}
+
+/// Where findings are told beside the answer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reporting {
+    /// Whether `/mutate` leaves what it cannot correct on the workload, as its annotation `prefect-guard.io/findings`.
+    /// Default true.
+    #[serde(default)]
+    annotation: Option<bool>,
 }
 
 /// `deny`, `warn` or `off` (YAML reads a bare `off` as false; that is understood too).
@@ -253,8 +269,9 @@ fn read(text: &str, catalogue: Catalogue) -> Result<Policy, PolicyError> {
     let (ApiVersion::V1Alpha1, Kind::Policy) = (file.api_version, file.kind);
     let mut general = Settings::default();
     // The two have the same keys. `serde(flatten)` would join them, at the price of the lines of errors.
-    let File { mode, rules, exemptions, migration, opaque_values, environment_programs, .. } = file;
-    let written = Override { mode, rules, exemptions, migration, opaque_values, environment_programs };
+    let File { mode, rules, exemptions, migration, report, opaque_values, environment_programs, .. } = file;
+    let written =
+        Override { mode, rules, exemptions, migration, report, opaque_values, environment_programs };
     settle(&mut general, written, catalogue)?;
     let namespaces = file.namespaces.into_iter().map(|(name, own)| {
         let mut settings = general.clone();
@@ -289,7 +306,8 @@ fn kinds(written: Vec<Spanned<KindSetting>>) -> Result<Vec<KindSetting>, PolicyE
 
 /// Lays what is written over what holds so far.
 fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> Result<(), PolicyError> {
-    let Override { mode, rules, exemptions, migration, opaque_values, environment_programs } = written;
+    let Override { mode, rules, exemptions, migration, report, opaque_values, environment_programs } =
+        written;
     settings.mode = mode.unwrap_or(settings.mode);
     let rules = rules.resolve(catalogue)?;
     settings.levels.retain(|(rule, _)| rules.iter().all(|(named, _)| named != rule));
@@ -303,6 +321,7 @@ fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> R
     settings.serialize = migration.serialize.unwrap_or(settings.serialize);
     settings.on_newer_schema = migration.on_newer_schema.unwrap_or(settings.on_newer_schema);
     settings.adopted = migration.adopted.unwrap_or(settings.adopted);
+    settings.report_annotation = report.annotation.unwrap_or(settings.report_annotation);
     settings.opaque_values.extend(opaque_values.into_iter().filter(|prefix| !prefix.is_empty()));
     settings.environment_programs.extend(environment_programs);
     Ok(())

@@ -118,6 +118,8 @@ pub struct Settings {
     pub inject: bool,
     /// Whether the migration takes a lock.
     pub serialize: Serialize,
+    /// Whether `/mutate` leaves its findings on the workload.
+    pub report_annotation: bool,
     /// What the migration does on a newer schema.
     pub on_newer_schema: OnNewerSchema,
     /// What is done with the user's own migration container.
@@ -137,6 +139,7 @@ impl Default for Settings {
             forbidden: Vec::new(),
             inject: true,
             serialize: Serialize::default(),
+            report_annotation: true,
             on_newer_schema: OnNewerSchema::default(),
             adopted: Adopted::default(),
             opaque_values: Vec::new(),

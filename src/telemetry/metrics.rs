@@ -159,7 +159,7 @@ impl Metrics {
         let help = "Time from the whole body to the answer";
         guard.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         guard.register("findings", "Findings by rule and how they were counted", self.findings.clone());
-        guard.register("patches", "What patches did to the migration container", self.patches.clone());
+        guard.register("patches", "What patches did to workloads", self.patches.clone());
         guard.register("exemptions", "Findings that an annotation exempted from", self.exemptions.clone());
         let help = "Requests that got no verdict: wrong path, method, type or size, or no room or time left";
         guard.register("requests_refused", help, self.refused_requests.clone());

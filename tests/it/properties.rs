@@ -6,8 +6,9 @@
 use crate::support::generate::{
     self, CANARY, OURS, any_json, object, object_of, policy, reordered, review, template,
 };
-use crate::support::{ask, mutated, patch_of};
+use crate::support::{ask, mutated, patch_of, without_annotations};
 use prefect_guard::answer::answer;
+use prefect_guard::decision::annotation::{CHECKED_BY, FINDINGS, LIMIT};
 use prefect_guard::decision::{Endpoint, decide};
 use prefect_guard::policy::Policy;
 use prefect_guard::review::Request;
@@ -41,9 +42,9 @@ fn template_pointer(object: &Value) -> &'static str {
     generate::KINDS.iter().find(|known| known.2 == kind).expect("a kind we generate").3
 }
 
-/// The object without our container; an empty list of initContainers counts as none.
+/// The object without our container and our annotations; an empty list of initContainers counts as none.
 fn without_ours(object: &Value) -> Value {
-    let mut object = object.clone();
+    let mut object = without_annotations(object);
     let pointer = format!("{}/spec", template_pointer(&object));
     let Some(spec) = object.pointer_mut(&pointer).and_then(Value::as_object_mut) else { return object };
     if let Some(list) = spec.get_mut("initContainers").and_then(Value::as_array_mut) {
@@ -131,6 +132,47 @@ proptest! {
         let (before, _) = without_images(&without_ours(&object));
         let (rest, _) = without_images(&without_ours(&once));
         prop_assert_eq!(before, rest);
+    }
+
+    /// What stands on the object is what `/validate` would say of it as a new one, whatever stood there before.
+    #[test]
+    fn the_annotation_holds_what_is_left_to_say(
+        object in object(),
+        yaml in policy(),
+        own in proptest::option::of(proptest::collection::btree_map(
+            prop::sample::select(vec![FINDINGS, CHECKED_BY, "example.org/other"]), "[a-z\\n]{0,9}", 0..3)),
+    ) {
+        let policy = settled(&yaml);
+        let mut object = object;
+        let written = mutated(&review(&object, None), &policy);
+        if let Some(own) = &own {
+            object["metadata"]["annotations"] = json!(own);
+        }
+        let after = mutated(&review(&object, None), &policy);
+        let annotation = |object: &Value| object["metadata"]["annotations"].get(FINDINGS).cloned();
+        let annotates = !of(&yaml, "audit") && !of(&yaml, "annotation: false") && template_pointer(&object) == "/spec/template"
+            && object["kind"] != "Job" && !object["metadata"]["ownerReferences"].to_string().contains("true");
+        if !annotates {
+            prop_assert_eq!(&object["metadata"], &after["metadata"]);
+            return Ok(());
+        }
+        prop_assert_eq!(annotation(&after), annotation(&written));
+        let others = |object: &Value| object["metadata"]["annotations"].get("example.org/other").cloned();
+        prop_assert_eq!(others(&after), others(&object));
+        let text = after.to_string();
+        let decision = decide(Endpoint::Validate, &Request::of_manifest(&text).expect("an object"), &policy).expect("an object");
+        let said: Vec<String> = decision.findings.iter().map(|finding| finding.message()).collect();
+        match annotation(&after) {
+            None => prop_assert!(said.is_empty(), "{:?}", said),
+            Some(text) => {
+                let text = text.as_str().expect("a text");
+                prop_assert!(text.len() <= LIMIT && !text.contains(CANARY), "{}", text);
+                if !text.contains("\nand ") {
+                    prop_assert_eq!(text, said.join("\n"));
+                }
+                prop_assert!(after["metadata"]["annotations"][CHECKED_BY].is_string());
+            }
+        }
     }
 
     #[test]

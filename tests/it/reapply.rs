@@ -8,6 +8,7 @@
 use crate::support::generate::{OURS, reordered, review};
 use crate::support::{ask, json_files, mutated, patch_of, root, rules_of};
 use prefect_guard::decision::Endpoint;
+use prefect_guard::decision::annotation::{CHECKED_BY, FINDINGS};
 use prefect_guard::policy::Policy;
 use serde_json::{Value, json};
 
@@ -467,6 +468,50 @@ fn opting_out_takes_ours_away_and_opting_in_brings_it_back() {
     assert!(rules_of(&verdict).contains(&"PSG201".to_owned()), "{verdict}");
     cluster.apply(&manifest());
     assert_eq!(cluster.inits(), ["wait-for-db", OURS]);
+}
+
+#[test]
+fn what_is_left_to_say_stands_on_the_object_and_goes_with_it() {
+    let findings = |cluster: &Cluster| {
+        let own = &cluster.live["metadata"]["annotations"];
+        assert_eq!(own.get(FINDINGS).is_some(), own.get(CHECKED_BY).is_some());
+        own[FINDINGS].as_str().map(str::to_owned)
+    };
+    let mut out = manifest();
+    out["metadata"]["annotations"] = json!({"team": "data", FINDINGS: "all is well"});
+    out["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/inject": "false"});
+    let mut cluster = Cluster::create(&out);
+    let first = findings(&cluster).expect("why nothing was injected");
+    assert!(first.starts_with("PSG201 ") && first.contains("inject: \"false\""), "{first}");
+    assert!(cluster.live["spec"]["template"]["metadata"]["annotations"].get(FINDINGS).is_none());
+    // Git holds nothing of it: both kinds of apply leave it where it is, and no pod restarts.
+    out["metadata"]["annotations"] = json!({"team": "data"});
+    cluster.last = out.clone();
+    cluster.apply(&out).apply_landing(&out, Land::BeforeWhatOnlyTheServerHas);
+    assert_eq!((findings(&cluster), cluster.generation), (Some(first.clone()), 1));
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:latest"));
+    let second = findings(&cluster).expect("two findings");
+    assert!(second.starts_with(&first) && second.contains("\nPSG302 "), "{second}");
+    cluster.replace(&out);
+    assert_eq!(findings(&cluster).as_ref(), Some(&first));
+    out["spec"] = manifest()["spec"].clone();
+    cluster.apply(&out);
+    assert_eq!(findings(&cluster), None);
+    assert_eq!(cluster.live["metadata"]["annotations"], json!({"team": "data"}));
+}
+
+#[test]
+fn a_policy_may_keep_objects_as_they_are() {
+    let mut out = manifest();
+    out["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/inject": "false"});
+    for keys in
+        ["report: {annotation: false}", "namespaces: {data: {report: {annotation: false}}}", "mode: audit"]
+    {
+        let yaml = format!("apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\n{keys}\n");
+        let policy = Policy::from_yaml(&yaml, prefect_guard::rules::CATALOGUE).expect("a policy");
+        let cluster = Cluster::create_under(&out, policy);
+        assert_eq!(cluster.live["metadata"], out["metadata"], "{keys}");
+    }
 }
 
 #[test]

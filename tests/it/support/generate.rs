@@ -360,13 +360,16 @@ pub fn policy() -> impl Strategy<Value = String> {
         "{adopted: warn, serialize: never}",
         "{serialize: always, onNewerSchema: fail}",
     ]);
-    (mode, rules, exemptions, migration).prop_map(|(mode, rules, exemptions, migration)| {
-        format!(
-            "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmode: {mode}\nrules: {rules}\n\
-             exemptions: {exemptions}\nmigration: {migration}\n\
+    let annotation = select(vec![true, true, false]);
+    (mode, rules, exemptions, migration, annotation).prop_map(
+        |(mode, rules, exemptions, migration, annotation)| {
+            format!(
+                "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmode: {mode}\nrules: {rules}\n\
+             exemptions: {exemptions}\nmigration: {migration}\nreport: {{annotation: {annotation}}}\n\
              kinds: [{{group: argoproj.io, kind: Rollout}}]\n"
-        )
-    })
+            )
+        },
+    )
 }
 
 /// The same value with the keys of every object in reverse order.

@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionResponse, AdmissionReview};
 use prefect_guard::answer::answer;
 use prefect_guard::decision::Endpoint;
+use prefect_guard::decision::annotation::{CHECKED_BY, FINDINGS};
 use prefect_guard::policy::Policy;
 use serde_json::{Value, json};
 
@@ -135,5 +136,20 @@ pub fn patched(body: &[u8], response: &Value) -> Value {
     let review: Value = serde_json::from_slice(body).expect("JSON");
     let mut object = review["request"]["object"].clone();
     json_patch::patch(&mut object, &patch_of(response)).expect("the patch applies");
+    object
+}
+
+/// The object without what we write into its own annotations; an empty map counts as none.
+pub fn without_annotations(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        if let Some(own) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            own.shift_remove(FINDINGS);
+            own.shift_remove(CHECKED_BY);
+        }
+        if metadata.get("annotations").is_some_and(|own| own.is_null() || own == &json!({})) {
+            metadata.shift_remove("annotations");
+        }
+    }
     object
 }

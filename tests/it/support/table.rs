@@ -42,5 +42,6 @@ fn line(name: &str, body: &[u8], ask: &dyn Fn(Endpoint, &[u8]) -> Value) -> Stri
 
 fn short(operation: &Value) -> String {
     let path = operation["path"].as_str().expect("a path").trim_start_matches("/spec/template/spec");
+    let path = if path == "/metadata/annotations" { "annotations" } else { path };
     format!("{} {path}", operation["op"].as_str().expect("an op"))
 }
