@@ -243,7 +243,7 @@ pub struct Finding {
     pub what: String,
     /// The one thing to do, in the imperative.
     pub help: String,
-    /// Why the severity is not the rule's own ("stood before this change", "exempted by annotation"…).
+    /// Why the severity is not the rule's own ("was there before this change", "exempted by annotation"…).
     pub note: Option<Cow<'static, str>>,
     /// The most this finding may be, whatever the policy says of its rule.
     pub at_most: Level,

@@ -246,7 +246,7 @@ fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Sett
         let always = finding.fix.is_some() || finding.rule.ratchet == Ratchet::Holds;
         if !always && stood.contains(&finding.fault()) {
             finding.severity = Severity::Warn;
-            finding.note = Some("it stood there before this change".into());
+            finding.note = Some("it was there before this change".into());
         }
     }
 }

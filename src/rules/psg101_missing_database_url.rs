@@ -45,7 +45,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
                 ),
             ),
             Missing::NoDriver => (
-                "ignored for want of a driver: Prefect would silently use an SQLite file in the container",
+                "ignored without a driver: Prefect would silently use an SQLite file in the container",
                 format!("add `{}` with the value `postgresql+asyncpg`", Field::Driver.name()),
             ),
         };
