@@ -102,6 +102,17 @@ pub enum OfSecret {
     ReportsMissing,
 }
 
+/// What becomes of a finding where `check` finds what the manifest leaves out elsewhere in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It stands.
+    Any,
+    /// It reports what is not visible: where that is found and judged, nothing is left to report.
+    Unseen,
+    /// It is about what the manifest itself says: what a Secret holds is no concern of it.
+    Written,
+}
+
 /// The permanent identity of a rule and its documentation.
 pub struct Rule {
     /// `PSG` and three digits; never reused.
@@ -120,6 +131,8 @@ pub struct Rule {
     pub ratchet: Ratchet,
     /// What the rule does for a Secret whose label says that it holds a database URL.
     pub secret: OfSecret,
+    /// What a finding is worth where more is visible than the manifest.
+    pub sight: Sight,
     /// What it finds, in one line, for tables and `--help`.
     pub summary: &'static str,
     /// The whole page, Markdown, as `prefect-guard explain` prints it.
@@ -137,6 +150,7 @@ impl Rule {
         scope: Scope::Object,
         ratchet: Ratchet::LetsGo,
         secret: OfSecret::Nothing,
+        sight: Sight::Any,
         summary: "",
         page: "",
     };

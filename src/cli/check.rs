@@ -1,22 +1,26 @@
 //! `prefect-guard check`: the verdicts of the webhook on manifests, without a cluster.
 
 use std::cell::LazyCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use json_patch::jsonptr::PointerBuf;
 use serde_json::{Value, json};
 
 use super::across::Across;
-use super::judge::{Judge, Judging, judge, pointer_of};
+use super::judge::{Judge, Judging, Verdict, back, pointer_of};
+use super::passed_over::PassedOver;
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
-use super::{Outcome, discover, misplaced, note};
-use crate::kubernetes::kind::GroupVersionKind;
-use crate::kubernetes::object::classify;
+use super::{Outcome, beside, discover, misplaced, note};
+use crate::json::Unreadable;
 use crate::manifest::files::{self, Input};
 use crate::manifest::mask::Masked;
 use crate::manifest::{self, Document, Node, Object};
-use crate::policy::Policy;
+use crate::policy::annotations::PREFIX;
+use crate::policy::{KindSetting, Policy};
+use crate::surroundings::Surroundings;
+use crate::surroundings::fill::Filled;
 use crate::text::printable;
 
 /// Judges manifests as the webhook would, without a cluster.
@@ -65,19 +69,24 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
     let across = Across::new(&policy);
+    let pods = KindSetting { group: String::new(), kind: "Pod".to_owned(), template: PointerBuf::new() };
     let mut check = Check {
         policy: &policy,
+        pods: policy.clone().with_kind(pods),
         how,
         namespace: &args.namespace,
+        around: Surroundings::default(),
+        piped: BTreeMap::new(),
         across,
         report: Report::default(),
-        passed_over: BTreeSet::new(),
+        passed_over: PassedOver::default(),
     };
+    check.look_round(&inputs);
     let mut without = Vec::new();
     let mut progress = Progress::new();
     for (number, input) in inputs.iter().enumerate() {
         progress.at(number, Some(inputs.len()), &input.name);
-        if !check.input(input) {
+        if !check.input(number, input) {
             without.push(input);
         }
     }
@@ -115,18 +124,39 @@ fn tell_of_others(inputs: &[Input], without: &[&Input], report: &mut Report) {
 
 struct Check<'a> {
     policy: &'a Policy,
+    /// The same, for Pods: the webhook leaves them alone.
+    pods: Policy,
     how: Judge,
     namespace: &'a str,
+    /// What stands beside the workloads.
+    around: Surroundings,
+    /// What can be read once only, by the number of its input.
+    piped: BTreeMap<usize, anyhow::Result<String>>,
     across: Across<'a>,
     report: Report,
-    /// Kinds that were passed over though they hold pods of Prefect, each reported once.
-    passed_over: BTreeSet<String>,
+    passed_over: PassedOver,
 }
 
 impl Check<'_> {
+    /// Collects what workloads may refer to, wherever in the stream it stands.
+    fn look_round(&mut self, inputs: &[Input]) {
+        for (number, input) in inputs.iter().enumerate() {
+            let text = input.read();
+            for document in text.iter().flat_map(|text| manifest::read_where(text, Surroundings::may_be_in)) {
+                for object in document.objects() {
+                    let namespace = object.namespace().unwrap_or(self.namespace);
+                    self.around.collect(&object.node.to_json(), namespace);
+                }
+            }
+            if input.is_pipe() {
+                self.piped.insert(number, text);
+            }
+        }
+    }
+
     /// Judges what is in a file, and says whether there was anything to judge or to complain of.
-    fn input(&mut self, input: &Input) -> bool {
-        let text = match input.read() {
+    fn input(&mut self, number: usize, input: &Input) -> bool {
+        let text = match self.piped.remove(&number).unwrap_or_else(|| input.read()) {
             Ok(text) => text,
             Err(error) => {
                 let help = "name a readable file of UTF-8 text, or write manifests into the pipe";
@@ -167,14 +197,12 @@ impl Check<'_> {
             let value = in_namespace(&object, namespace);
             let about = About::new(self.report.objects, object.kind(), namespace, object.name());
             let locate = |pointer: &str| Some(lines.locate(pointer, &object));
-            match judge(&value, self.policy, self.how) {
-                Ok(verdict) => {
+            match self.judge(&object, &value, namespace) {
+                Ok((verdict, filled)) => {
                     self.report.workloads += usize::from(verdict.workload);
-                    if !verdict.workload {
-                        self.pass_over(&object, &value);
-                    }
                     self.report.servers += verdict.servers;
-                    self.across.add(&value, &about, &locate);
+                    let shown = filled.as_ref().map_or(&value, |filled| &filled.object);
+                    self.across.add(shown, &about, &|pointer| locate(&back(pointer, shown, &value)));
                     let misplaced = misplaced::find(&value, self.policy);
                     self.report.findings.extend(verdict.findings.into_iter().chain(misplaced).map(
                         |finding| {
@@ -195,37 +223,48 @@ impl Check<'_> {
         }
     }
 
-    /// A kind that nobody named, with a pod template that speaks of Prefect, looks judged and is not.
-    fn pass_over(&mut self, object: &Object<'_>, value: &Value) {
-        // What a Deployment makes is judged there.
-        let is_made = matches!(object.kind(), "ReplicaSet" | "ControllerRevision");
-        let template = ["/spec/template", "/spec/jobTemplate/spec/template"]
-            .into_iter()
-            .find(|pointer| value.pointer(pointer).is_some_and(holds_prefect));
-        let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
-        let kind = GroupVersionKind { group: group.into(), kind: object.kind().into(), ..Default::default() };
-        let Some(template) = template.filter(|_| !is_made && classify(&kind, self.policy.kinds()).is_none())
-        else {
-            return;
-        };
-        if self.passed_over.insert(format!("{group}/{}", object.kind())) {
-            note(format_args!(
-                "kind {} holds a pod template and is not judged; name it in `kinds` of a policy: \
-                 `{{group: \"{}\", kind: {}, template: {template}}}`",
-                printable(object.kind()),
-                printable(group),
-                printable(object.kind())
+    /// Judges an object with its surroundings, and says what an exit code would not.
+    fn judge(
+        &mut self,
+        object: &Object<'_>,
+        value: &Value,
+        namespace: &str,
+    ) -> Result<(Verdict, Option<Filled>), Unreadable> {
+        let is_pod = (object.api_version(), object.kind()) == ("v1", "Pod");
+        if is_pod {
+            return self.pod(value, namespace);
+        }
+        let judged = beside::judge(value, namespace, (self.policy, self.how), &self.around)?;
+        if !judged.0.workload {
+            self.passed_over.unjudged(object, value);
+            return Ok(judged);
+        }
+        self.passed_over.patch(object, value);
+        let opted_out = self.around.namespace_label(namespace, &format!("{PREFIX}enabled")) == Some("false");
+        if judged.0.servers > 0 && opted_out {
+            self.passed_over.say(format!(
+                "Namespace `{}` is labelled `{PREFIX}enabled: \"false\"`: it is judged here, and the webhook is not \
+                 asked",
+                printable(namespace)
             ));
         }
+        Ok(judged)
     }
-}
 
-/// Whether a pod template has containers and speaks of Prefect.
-fn holds_prefect(template: &Value) -> bool {
-    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-    containers.is_some_and(|containers| {
-        containers.iter().any(|container| container.to_string().to_ascii_lowercase().contains("prefect"))
-    })
+    /// A Pod without a controller is judged as it stands. One with a controller was judged there.
+    fn pod(&mut self, value: &Value, namespace: &str) -> Result<(Verdict, Option<Filled>), Unreadable> {
+        let owners = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        if owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true)) {
+            return Ok((Verdict::default(), None));
+        }
+        let mut judged = beside::judge(value, namespace, (&self.pods, Judge::AsWritten), &self.around)?;
+        // Nothing is injected into a Pod, nor pinned.
+        judged.0.findings.retain(|finding| finding.fix.is_none());
+        if judged.0.servers > 0 {
+            self.passed_over.say("Pods are judged here; the webhook leaves them alone".to_owned());
+        }
+        Ok(judged)
+    }
 }
 
 /// A broken file that nobody named and that does not speak of Prefect is somebody else's.

@@ -118,7 +118,7 @@ pub(super) fn pointer_of(path: &str) -> String {
 
 /// A pointer into the mutated object as a pointer into the original: items of lists are found by their names, and
 /// what is not in the original ends at the closest place that is.
-fn back(pointer: &str, mutated: &Value, original: &Value) -> String {
+pub(super) fn back(pointer: &str, mutated: &Value, original: &Value) -> String {
     let mut found = String::new();
     let (mut there, mut here) = (mutated, original);
     for token in pointer.split('/').skip(1) {

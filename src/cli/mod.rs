@@ -3,6 +3,7 @@
 mod across;
 #[cfg(feature = "cluster")]
 pub mod audit;
+mod beside;
 pub mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -17,6 +18,7 @@ pub mod inject;
 mod judge;
 mod misplaced;
 mod outcome;
+mod passed_over;
 mod pipe;
 pub mod policy;
 mod progress;

@@ -162,7 +162,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let owners: Owners = odd_is_default(metadata.as_ref().and_then(|own| own.owner_references));
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
-            "StatefulSet" => Rollout::OneAfterTheOther,
+            "StatefulSet" | "Pod" => Rollout::OneAfterTheOther,
             _ => odd_is_default::<Strategy<'_>>(spec.strategy).rollout(),
         };
         Ok(Some(Workload {

@@ -24,6 +24,11 @@ pub struct Input {
 }
 
 impl Input {
+    /// Whether it can be read once only: the standard input, a pipe.
+    pub fn is_pipe(&self) -> bool {
+        self.path.as_deref().is_none_or(|path| !path.is_file())
+    }
+
     /// Its text. The error says what to do and holds nothing of the text.
     pub fn read(&self) -> Result<String> {
         match &self.path {

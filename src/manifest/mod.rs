@@ -111,12 +111,19 @@ fn collect<'d>(node: &'d Node, pointer: String, found: &mut Vec<Object<'d>>) {
 
 /// The documents of a YAML stream or of a JSON file, in order. One that cannot be read does not hide the others.
 pub fn read(text: &str) -> Vec<Document> {
+    read_where(text, |_| true)
+}
+
+/// The same, of those documents alone whose text is `wanted`.
+pub fn read_where(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Document> {
     let mut documents = Vec::new();
     let mut first_line = 1;
     for bytes in split(text) {
         let part = &text[bytes.clone()];
-        let content = parse(part).map_err(|error| error.moved(first_line - 1));
-        documents.push(Document { bytes, first_line, content });
+        if wanted(part) {
+            let content = parse(part).map_err(|error| error.moved(first_line - 1));
+            documents.push(Document { bytes, first_line, content });
+        }
         first_line += part.matches('\n').count();
     }
     documents

@@ -184,6 +184,13 @@ impl Policy {
         self.namespaces.get(namespace).unwrap_or(&self.general)
     }
 
+    /// The same policy with one kind more.
+    #[must_use]
+    pub fn with_kind(mut self, kind: KindSetting) -> Self {
+        self.kinds.push(kind);
+        self
+    }
+
     /// The kinds that are judged beside Deployments and StatefulSets.
     pub fn kinds(&self) -> &[KindSetting] {
         &self.kinds

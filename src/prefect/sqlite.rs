@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::asyncpg::{BadOption, Given, Refusal, each_name};
 use super::url::{Url, is_python_space, python_int};
 use crate::environment::HIDDEN;
+use crate::kubernetes::pod::VolumeMount;
 use crate::kubernetes::{Container, Workload};
 
 /// Where the data is.
@@ -160,17 +161,23 @@ pub enum Backing {
 
 /// What backs `path` in `container`.
 pub fn backing(path: &Path, container: &Container<'_>, workload: &Workload<'_>) -> Backing {
-    let mount = container
-        .volume_mounts
-        .iter()
-        .filter(|mount| is_inside(path.as_str(), &mount.mount_path))
-        .max_by_key(|mount| mount.mount_path.trim_end_matches('/').len());
-    let Some(mount) = mount else { return Backing::None };
+    let Some(mount) = mount_of(path, container) else { return Backing::None };
     let is_directory = mount.sub_path.is_none() && path.as_str() == mount.mount_path.trim_end_matches('/');
     if mount.read_only || is_directory {
         return Backing::Lost;
     }
     backing_of_volume(&mount.name, workload)
+}
+
+/// Whether `path` is on a file server: SQLite's write-ahead log, which Prefect switches on, does not work there.
+pub fn is_on_a_file_server(path: &Path, container: &Container<'_>, workload: &Workload<'_>) -> bool {
+    let volume = mount_of(path, container).and_then(|mount| workload.volume(&mount.name));
+    volume.is_some_and(|volume| matches!(&*volume.source, "nfs" | "azureFile" | "glusterfs"))
+}
+
+fn mount_of<'c, 'a>(path: &Path, container: &'c Container<'a>) -> Option<&'c VolumeMount<'a>> {
+    let mounts = container.volume_mounts.iter().filter(|mount| is_inside(path.as_str(), &mount.mount_path));
+    mounts.max_by_key(|mount| mount.mount_path.trim_end_matches('/').len())
 }
 
 /// What may back a file of `container` whose place is not visible: nothing, where no volume of it keeps anything.

@@ -3,7 +3,7 @@
 use super::{Subject, problems};
 use crate::kubernetes::{Class, Rollout};
 use crate::prefect::database::Target;
-use crate::prefect::sqlite::{Backing, Place};
+use crate::prefect::sqlite::{self, Backing, Place};
 use crate::rule::{Level, Report, Rule, Scope};
 
 /// The rule.
@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     default: Level::Deny,
     since: "0.1.0",
     scope: Scope::ObjectAndScale,
-    summary: "SQLite with more than one replica, or with an update that overlaps two pods",
+    summary: "SQLite with more than one replica, with an update that overlaps two pods, or on a file server",
     page: include_str!("psg110_shared_sqlite.md"),
     ..Rule::USUAL
 };
@@ -26,6 +26,13 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     for server in &subject.servers {
         let Target::Sqlite { place, backing, .. } = &server.database.target else { continue };
         let at = (server, server.database.decided_by);
+        if let Place::File(path) = place
+            && sqlite::is_on_a_file_server(path, server.container, workload)
+        {
+            let what = "SQLite on a file server: its write-ahead log, which Prefect switches on, does not work there";
+            let help = "put the file on a volume of the node or of a block device, or use PostgreSQL";
+            problems::report(report, &RULE, subject, at, what, help).only_warn(None);
+        }
         match workload.replicas {
             Some(replicas) if replicas > 1 => {
                 let what = format!(

@@ -3,13 +3,14 @@
 use super::{Subject, problems};
 use crate::prefect::database::Fault;
 use crate::prefect::judge::UrlFault;
-use crate::rule::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule, Sight};
 
 /// The rule.
 pub static RULE: Rule = Rule {
     id: "PSG112",
     name: "plaintext-database-password",
     default: Level::Warn,
+    sight: Sight::Written,
     since: "0.1.0",
     summary: "a database password written in the manifest",
     page: include_str!("psg112_plaintext_database_password.md"),

@@ -2,13 +2,14 @@
 
 use super::{Subject, problems};
 use crate::prefect::database::{Fault, Origin};
-use crate::rule::{Level, Report, Rule};
+use crate::rule::{Level, Report, Rule, Sight};
 
 /// The rule.
 pub static RULE: Rule = Rule {
     id: "PSG901",
     name: "unseen-database-url",
     default: Level::Warn,
+    sight: Sight::Unseen,
     since: "0.1.0",
     summary: "a database setting that can only come from where it cannot be seen",
     page: include_str!("psg901_unseen_database_url.md"),

@@ -12,6 +12,7 @@ const LAYERS: &[&str] = &[
     "rule",
     "json",
     "kubernetes",
+    "surroundings",
     "shell",
     "environment",
     "prefect",

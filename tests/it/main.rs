@@ -2,6 +2,7 @@
 
 mod bounds;
 mod bypass;
+mod cases;
 // Its whole subject is the certificates of a cluster.
 #[cfg(feature = "cluster")]
 mod certificates;

@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "rule",
     "json",
     "kubernetes",
+    "surroundings",
     "shell",
     "environment",
     "prefect",
