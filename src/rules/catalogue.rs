@@ -15,8 +15,8 @@ use super::{
     psg202_stale_migration, psg203_destructive_database_command, psg204_unreachable_database_proxy,
     psg205_racing_migrations, psg206_small_migration_memory, psg207_init_without_network,
     psg208_broken_migration, psg301_migration_image_drift, psg302_floating_image,
-    psg303_migration_job_image_drift, psg401_workers_without_redis, psg901_unseen_database_url,
-    psg902_undetected_server, psg903_unknown_annotation,
+    psg303_migration_job_image_drift, psg304_servers_of_different_images, psg401_workers_without_redis,
+    psg901_unseen_database_url, psg902_undetected_server, psg903_unknown_annotation,
 };
 use crate::rule::{Catalogue, Finding, Report, Rule};
 use crate::subject::Subject;
@@ -79,6 +79,7 @@ pub static REGISTER: &[Entry] = &[
     object(&psg301_migration_image_drift::RULE, psg301_migration_image_drift::check),
     object(&psg302_floating_image::RULE, psg302_floating_image::check),
     stream(&psg303_migration_job_image_drift::RULE, psg303_migration_job_image_drift::check),
+    stream(&psg304_servers_of_different_images::RULE, psg304_servers_of_different_images::check),
     object(&psg401_workers_without_redis::RULE, psg401_workers_without_redis::check),
     object(&psg901_unseen_database_url::RULE, psg901_unseen_database_url::check),
     object(&psg902_undetected_server::RULE, psg902_undetected_server::check),

@@ -31,6 +31,7 @@ pub mod psg208_broken_migration;
 pub mod psg301_migration_image_drift;
 pub mod psg302_floating_image;
 pub mod psg303_migration_job_image_drift;
+pub mod psg304_servers_of_different_images;
 pub mod psg401_workers_without_redis;
 pub mod psg901_unseen_database_url;
 pub mod psg902_undetected_server;

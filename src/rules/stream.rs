@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 
 use super::{Server, Subject, problems};
+use crate::environment::HIDDEN;
 use crate::kubernetes::Class;
-use crate::rule::Place;
+use crate::prefect::url::{Port, SQLALCHEMY, Url};
+use crate::rule::{Place, Sensitive};
 
 /// What is known of one object of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Member {
     pub is_server: bool,
     /// Whether it is an ordinary container that migrates, and no server.
     pub migrates: bool,
+    /// The database that it uses, where that can be told from others.
+    pub database: Option<Sensitive>,
     /// The variables of Prefect that its `env` defines, as written.
     pub variables: BTreeSet<String>,
 }
@@ -74,7 +78,34 @@ fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member
         image_place: subject.place_of(server.at, "image"),
         image: server.container.image.to_string(),
         is_server,
+        database: database(server),
         migrates: !server.at.init && server.invocation.is_migration(),
         variables: names.filter(is_prefect).map(str::to_owned).collect(),
     }
+}
+
+/// What the database of a server is known by: host, port and name, or where its URL is kept.
+fn database(server: &Server<'_>) -> Option<Sensitive> {
+    let index = server.database.decided_by?;
+    let value = server.environment.value(index);
+    if value.is_hidden() {
+        let position = server.environment.position_in_manifest(index)?;
+        let from = server.container.env.get(position)?.value_from.as_ref()?;
+        let (kind, key) = match (&from.secret_key_ref, &from.config_map_key_ref) {
+            (Some(key), _) => ("Secret", key),
+            (_, Some(key)) => ("ConfigMap", key),
+            _ => return None,
+        };
+        return Some(Sensitive::new(format!("{kind}/{}/{}", &*key.name, &*key.key)));
+    }
+    let url = Url::parse(&value.text, &SQLALCHEMY)?;
+    let port = match url.port {
+        None => 5432,
+        Some(Port::Number(port)) => port,
+        Some(Port::Hidden | Port::Broken) => return None,
+    };
+    let (host, name) = (url.host?, url.database.as_deref()?);
+    let visible = !host.contains(HIDDEN) && !name.contains(HIDDEN);
+    let shared = visible && server.database.local_address().is_none();
+    shared.then(|| Sensitive::new(format!("{host}:{port}/{name}")))
 }

@@ -31,7 +31,10 @@ const PARTS: &[(&str, &[&str])] = &[
         "Running it",
         &["install", "certificates", "emergency", "alerts", "metrics", "security", "upgrade", "uninstall"],
     ),
-    ("Reference", &["rules", "messages", "policy", "policies", "settings", "command-line", "glossary"]),
+    (
+        "Reference",
+        &["what-is-read", "rules", "messages", "policy", "policies", "settings", "command-line", "glossary"],
+    ),
     (
         "Inside",
         &[
