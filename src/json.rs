@@ -37,6 +37,12 @@ impl<'a> Raw<'a> {
     }
 }
 
+impl<'a> From<&'a RawValue> for Raw<'a> {
+    fn from(text: &'a RawValue) -> Self {
+        Raw(text)
+    }
+}
+
 impl Default for Raw<'_> {
     fn default() -> Self {
         Raw(RawValue::NULL)

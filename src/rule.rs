@@ -52,6 +52,8 @@ pub enum FixAvailability {
     Resynchronises,
     /// It sets the image of a migration initContainer that the author wrote.
     PinsImage,
+    /// It puts the lock before the upgrade of a Job.
+    LocksJobs,
 }
 
 impl FixAvailability {
@@ -66,6 +68,7 @@ impl FixAvailability {
             FixAvailability::None => None,
             FixAvailability::Injects => Some("injects the migration initContainer"),
             FixAvailability::Resynchronises => Some("replaces, moves or removes our initContainer"),
+            FixAvailability::LocksJobs => Some("puts the lock before the upgrade of a Job"),
             FixAvailability::PinsImage => Some("sets the image of the migration initContainer"),
         }
     }
@@ -291,6 +294,15 @@ pub enum Fix {
         /// The server's image, byte for byte.
         image: String,
     },
+    /// Set the command line of an ordinary container.
+    Lock {
+        /// Its index in the containers.
+        index: usize,
+        /// Its new `command`.
+        command: Vec<String>,
+        /// Its new `args`.
+        args: Vec<String>,
+    },
 }
 
 /// The word alone: the container repeats the author's env.
@@ -309,6 +321,7 @@ impl Fix {
             Fix::Place { .. } => "move",
             Fix::Remove { .. } => "remove",
             Fix::Pin { .. } => "pin",
+            Fix::Lock { .. } => "lock",
         }
     }
 }

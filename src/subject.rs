@@ -69,7 +69,8 @@ impl<'a> Subject<'a> {
         {
             servers[..=index].rotate_right(1);
         }
-        let plan = plan::make(workload, &commands, settings, &servers, own, before);
+        let mut plan = plan::make(workload, &commands, settings, &servers, own, before);
+        plan.locks = plan::locks(workload, &database_commands, settings, own, before);
         Subject { workload, settings, own, commands, servers, database_commands, further, plan }
     }
 

@@ -39,7 +39,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// Rules with a finding and how they were counted, in order, without repeats.
     pub rules: Vec<(&'static Rule, Severity)>,
-    /// What the patch does: `inject`, `replace`, `move`, `remove`, `pin`, `annotate`.
+    /// What the patch does: `inject`, `replace`, `move`, `remove`, `pin`, `annotate`, `lock`.
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from.
     pub exempted: Vec<&'static Rule>,

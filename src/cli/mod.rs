@@ -15,6 +15,7 @@ pub mod eject;
 pub mod explain;
 pub mod init;
 pub mod inject;
+pub mod job;
 mod judge;
 mod misplaced;
 mod outcome;
@@ -60,6 +61,7 @@ enum Command {
 enum Task {
     Check(check::Args),
     Inject(inject::Args),
+    Job(job::Args),
     #[cfg(feature = "cluster")]
     Audit(audit::Args),
     #[cfg(feature = "cluster")]
@@ -115,6 +117,7 @@ fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let outcome = match task {
         Task::Check(args) => check::run(args, &mut patient),
         Task::Inject(args) => inject::run(args, &mut patient),
+        Task::Job(args) => job::run(args, &mut patient),
         #[cfg(feature = "cluster")]
         Task::Audit(args) => audit::run(args, &mut patient),
         Task::Explain(args) => explain::run(args, &mut patient),

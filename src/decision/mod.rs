@@ -36,7 +36,7 @@ pub struct Decision {
     pub operations: Vec<Operation>,
     /// What `/mutate` does to the workload's own annotations beside that, see [`annotation`]. Offline nobody wants it.
     pub annotations: Vec<Operation>,
-    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`, `annotate`).
+    /// The edits in words (`inject`, `replace`, `move`, `remove`, `pin`, `annotate`, `lock`).
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from, where they would have reported something.
     pub exempted: Vec<&'static Rule>,
@@ -168,7 +168,7 @@ fn judge(
     }
     if endpoint == Endpoint::Mutate && !decision.silent {
         // A controller would undo an annotation as it would an injection.
-        if settings.report_annotation && workload.class == Class::Server && !workload.controlled {
+        if settings.report_annotation && workload.class == Class::Server && workload.controller.is_none() {
             decision.annotations = annotation::operations(workload, &left(&subject, &decision.findings));
         }
         let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());

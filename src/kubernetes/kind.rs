@@ -21,6 +21,32 @@ pub struct GroupVersionKind<'a> {
     pub kind: Text<'a>,
 }
 
+/// An entry of `metadata.ownerReferences`.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner<'a> {
+    /// `prefect.io/v1`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    api_version: Text<'a>,
+    /// `PrefectServer`.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub kind: Text<'a>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    controller: bool,
+}
+
+impl Owner<'_> {
+    /// Whether it is the one that reconciles the object.
+    pub fn controls(&self) -> bool {
+        self.controller
+    }
+
+    /// The group of its API: `prefect.io`.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+}
+
 /// Where Kubernetes' own kinds have their pod template, but for CronJob.
 pub(crate) const SPEC_TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
 

@@ -32,8 +32,8 @@ pub struct Workload<'a> {
     pub rollout: Rollout,
     /// Names of the `volumeClaimTemplates` of a StatefulSet: volumes backed by a claim.
     pub claim_templates: Vec<pod::Text<'a>>,
-    /// `ownerReferences` holds a controller: it would undo a mutation.
-    pub controlled: bool,
+    /// The controller in `ownerReferences`: most undo a mutation.
+    pub controller: Option<kind::Owner<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// Its own annotations, not those of its pods; `None` where none can be written (no metadata, or no map of texts
@@ -48,7 +48,7 @@ pub struct Workload<'a> {
 pub enum Class {
     /// Deployment, StatefulSet and the policy's kinds: mutated and validated.
     Server,
-    /// Job and CronJob: only validated.
+    /// Job and CronJob: validated; the upgrade of a Job is given the lock.
     Job,
 }
 

@@ -12,7 +12,7 @@ use json_patch::jsonptr::Pointer;
 
 use super::{Class, PodTemplate, Rollout, Workload};
 use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
-use crate::kubernetes::kind::{GroupVersionKind, KindSetting, SPEC_TEMPLATE};
+use crate::kubernetes::kind::{GroupVersionKind, KindSetting, Owner, SPEC_TEMPLATE};
 use crate::kubernetes::pod::{Annotations, Text};
 
 /// What we do with a kind, and where its template is.
@@ -44,13 +44,7 @@ pub fn classify<'p>(kind: &GroupVersionKind<'_>, more: &'p [KindSetting]) -> Opt
 /// `metadata.ownerReferences`.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(transparent)]
-struct Owners(#[serde(deserialize_with = "objects")] Vec<Owner>);
-
-#[derive(Debug, Default, serde::Deserialize)]
-struct Owner {
-    #[serde(default, deserialize_with = "null_is_default")]
-    controller: bool,
-}
+struct Owners<'a>(#[serde(borrow, deserialize_with = "objects")] Vec<Owner<'a>>);
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -159,7 +153,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
         let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
         let Object { metadata, spec } = self.around;
         // The API server writes no other than a list of objects.
-        let owners: Owners = odd_is_default(metadata.as_ref().and_then(|own| own.owner_references));
+        let owners: Owners<'a> = odd_is_default(metadata.as_ref().and_then(|own| own.owner_references));
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
         let rollout = match kind.as_ref() {
             "StatefulSet" | "Pod" => Rollout::OneAfterTheOther,
@@ -173,7 +167,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             replicas: odd_is_default(spec.replicas),
             rollout,
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
-            controlled: owners.0.iter().any(|owner| owner.controller),
+            controller: owners.0.into_iter().find(Owner::controls),
             terminating: self.terminating,
             own_annotations: metadata.and_then(|own| own_annotations(own.annotations)),
             volumes_by_name: OnceCell::new(),

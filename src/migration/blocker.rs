@@ -7,6 +7,7 @@ use std::ops::Deref;
 use super::call;
 use super::container::NAME;
 use super::preparation::{self, Need};
+use crate::kubernetes::kind::Owner;
 use crate::kubernetes::pod::Annotations;
 use crate::kubernetes::{Container, Workload};
 use crate::policy::Settings;
@@ -86,6 +87,15 @@ pub struct Hazard {
     pub remedy: &'static str,
 }
 
+/// Whether a controller owns the object that would undo a mutation.
+pub(super) fn is_controlled(workload: &Workload<'_>, settings: &Settings) -> bool {
+    let lets = |owner: &Owner<'_>| {
+        let known = &settings.migration.controllers;
+        known.iter().any(|known| *known.kind == *owner.kind && *known.group == *owner.group())
+    };
+    workload.controller.as_ref().is_some_and(|owner| !lets(owner))
+}
+
 /// The first blocker, in the order in which they matter to the author.
 pub fn first(
     workload: &Workload<'_>,
@@ -94,7 +104,7 @@ pub fn first(
     own: &Own<'_>,
     adopted: &[usize],
 ) -> Option<Blocker> {
-    if workload.controlled {
+    if is_controlled(workload, settings) {
         return Some(Blocker::Controlled);
     }
     if own.opts_out(settings) {

@@ -5,34 +5,21 @@
 use std::borrow::Cow;
 
 use super::preparation::{self, Repeated};
+use super::script::{SCRIPT, WAIT, Wish};
+use crate::kubernetes::Container;
 use crate::kubernetes::image::ImageRef;
-use crate::policy::{OnNewerSchema, Serialize};
+use crate::policy::{MigrationMode, Serialize};
 use crate::server::Server;
-use crate::shell::command::{Call, Invocation, Position, Program};
+use crate::server::commands::without_lock;
+use crate::shell::command::{Action, Call, Invocation, Position, Program};
 use crate::shell::programs;
 use crate::text::basename;
-
-/// The script that runs the upgrade under a database lock, as it stands in the pod template.
-///
-/// Kubernetes expands `$(VAR)` and halves `$$` in commands: the script holds neither (a test says so).
-///
-/// Its parts by purpose, in one text: what a mode does not need stands in no pod.
-pub const SCRIPT: &str = concat!(
-    include_str!("script/database.py"),
-    "\n\n",
-    include_str!("script/diagnosis.py"),
-    "\n\n",
-    include_str!("script/lock.py"),
-);
 
 /// What replaces the server's sub-command.
 const UPGRADE: [&str; 4] = ["server", "database", "upgrade", "-y"];
 
 /// `prefect orion database upgrade -y`, for Prefect before 2.8.
 const UPGRADE_ORION: [&str; 4] = ["orion", "database", "upgrade", "-y"];
-
-/// The script's option for a server that is let through although its database is in doubt.
-pub(super) const ON_SQLITE: &str = "--on-sqlite=continue";
 
 /// One word of a command line.
 type Word<'a> = Cow<'a, str>;
@@ -55,41 +42,75 @@ impl std::fmt::Debug for CommandLine<'_> {
 }
 
 /// How the migration of `server` is called.
-///
-/// A server that is `exempted`, or only warned of, starts on SQLite whatever its variables say: so does the migration.
-pub fn derive<'a>(
-    server: &Server<'a>,
-    serialize: Serialize,
-    on_newer: OnNewerSchema,
-    exempted: bool,
-) -> CommandLine<'a> {
+pub fn derive<'a>(server: &Server<'a>, wish: &Wish<'_>) -> CommandLine<'a> {
     let call = server.invocation.server();
     let orion = call.is_some_and(|call| call.orion);
     let position = position(server);
-    let python = match serialize {
+    let can_lock = !position.is_some_and(|position| position.program_kind == Program::Packaged)
+        && !server.database.is_visibly_sqlite()
+        && !orion;
+    // To wait without Python is not possible, whatever is said of the lock.
+    let waits = wish.mode == MigrationMode::Wait && can_lock;
+    let named = || beside(server, position).or_else(|| interpreter(server, position));
+    let python = match wish.serialize {
+        _ if !can_lock => None,
+        _ if waits => named().or(Some(Cow::Borrowed("python"))),
         Serialize::Never => None,
-        _ if position.is_some_and(|position| position.program_kind == Program::Packaged) => None,
-        _ if server.database.is_visibly_sqlite() || orion => None,
-        Serialize::Auto => beside(server, position).or_else(|| interpreter(server, position)),
-        Serialize::Always => beside(server, position)
-            .or_else(|| interpreter(server, position))
-            .or(Some(Cow::Borrowed("python"))),
+        Serialize::Auto => named(),
+        Serialize::Always => named().or(Some(Cow::Borrowed("python"))),
     };
     let locked = python.is_some();
-    let script = python.map(|python| {
-        let on_newer = Cow::Owned(format!("--on-newer-schema={}", on_newer.as_str()));
-        let mut words = vec![python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT), on_newer];
-        words.extend(exempted.then_some(Cow::Borrowed(ON_SQLITE)));
-        words
-    });
-    let tail = if orion { UPGRADE_ORION } else { UPGRADE }.map(Cow::Borrowed);
     let profile = call.and_then(|call| call.profile.as_ref()?.known()).filter(|name| !name.contains('$'));
     let profile = profile.map(str::to_owned);
+    let script = python.map(|python| {
+        let (text, options) = match waits {
+            true => (WAIT, wish.wait_options(profile.clone())),
+            false => (SCRIPT, wish.lock_options()),
+        };
+        [python, Cow::Borrowed("-c"), Cow::Borrowed(text)].into_iter().chain(options).collect()
+    });
+    let tail = match (waits, orion) {
+        (true, _) => None,
+        (false, true) => Some(UPGRADE_ORION.map(Cow::Borrowed)),
+        (false, false) => Some(UPGRADE.map(Cow::Borrowed)),
+    };
     let (command, args) = match position {
         Some(position) => in_place(server, position, profile, script, tail),
         None => from_scratch(server, profile, script, tail),
     };
     CommandLine { command, args, locked }
+}
+
+/// The upgrade of a Job as its author wrote it, under the lock; `None` where it is left alone.
+pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
+    let [call] = job.invocation.calls.as_slice() else { return None };
+    if without_lock(job.container).is_some() {
+        return None;
+    }
+    let position =
+        call.position.filter(|_| call.action == Action::Upgrade && !call.orion && !call.elsewhere)?;
+    let plain = matches!(position.program_kind, Program::Prefect | Program::PythonModule);
+    let argv: Vec<&'a str> = argv(job.container).collect();
+    // Options of the upgrade, a revision say, are for the upgrade alone to understand.
+    let usual = matches!(argv[position.subcommand..], ["server", "database", "upgrade", "-y" | "--yes"]);
+    let restarts = argv[..position.program].iter().any(|word| programs::restarts(basename(word)));
+    if !plain || !usual || restarts || job.database.is_visibly_sqlite() {
+        return None;
+    }
+    let python = interpreter(job, Some(position))?;
+    let script = [python, Cow::Borrowed("-c"), Cow::Borrowed(SCRIPT)].into_iter().chain(wish.lock_options());
+    let script: Vec<Word<'a>> = script.collect();
+    let boundary = job.container.command.len();
+    let at = if boundary <= position.program { boundary } else { boundary + script.len() };
+    let mut line: Vec<Word<'a>> = argv.iter().map(|word| Cow::Borrowed(*word)).collect();
+    line.splice(position.program..position.program, script);
+    let (command, args) = split(line, at);
+    Some(CommandLine { command, args, locked: true })
+}
+
+/// The words of a container's command and args.
+pub(super) fn argv<'c>(container: &'c Container<'_>) -> impl Iterator<Item = &'c str> {
+    container.command.iter().chain(&container.args).map(|word| &**word)
 }
 
 /// Where the server's call stands in the container's own argv, if the migration can stand there too.
@@ -168,13 +189,14 @@ fn in_place<'a>(
     position: Position,
     profile: Option<String>,
     script: Option<Vec<Word<'a>>>,
-    tail: [Word<'a>; 4],
+    tail: Option<[Word<'a>; 4]>,
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
     let argv: Vec<&'a str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
-    let mut program = prefect_program(&argv, position);
+    // Who only waits does not call Prefect.
+    let mut program = tail.as_ref().map_or_else(Vec::new, |_| prefect_program(&argv, position));
     // Where it stands behind `server` it is not among what is kept.
-    if !program.iter().any(|word| word == "-p" || word.starts_with("--profile")) {
+    if tail.is_some() && !program.iter().any(|word| word == "-p" || word.starts_with("--profile")) {
         program.extend(with_profile(profile));
     }
     let boundary = container.command.len();
@@ -185,11 +207,11 @@ fn in_place<'a>(
         _ => position.program + program.len().min(boundary - position.program),
     };
     let mut line: Vec<Word<'a>> =
-        Vec::with_capacity(position.program + inserted + program.len() + tail.len());
+        Vec::with_capacity(position.program + inserted + program.len() + UPGRADE.len());
     line.extend(argv[..position.program].iter().map(|token| Cow::Borrowed(*token)));
     line.extend(script.into_iter().flatten());
     line.extend(program);
-    line.extend(tail);
+    line.extend(tail.into_iter().flatten());
     let args = line.split_off(split);
     (line, args)
 }
@@ -220,14 +242,17 @@ fn from_scratch<'a>(
     server: &Server<'a>,
     profile: Option<String>,
     script: Option<Vec<Word<'a>>>,
-    tail: [Word<'a>; 4],
+    tail: Option<[Word<'a>; 4]>,
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
     let program: Vec<Word<'a>> = match called(&server.invocation) {
         Called::Words(words) => words.into_iter().map(Cow::Owned).collect(),
         Called::OnPath | Called::Unknown => vec![Cow::Borrowed("prefect")],
     };
-    let call: Vec<Word<'a>> = program.into_iter().chain(with_profile(profile)).chain(tail).collect();
+    let call: Vec<Word<'a>> = match tail {
+        Some(tail) => program.into_iter().chain(with_profile(profile)).chain(tail).collect(),
+        None => Vec::new(),
+    };
     let inserted = script.as_ref().map_or(0, Vec::len);
     let line: Vec<Word<'a>> = script.into_iter().flatten().chain(call).collect();
     let before = before_script(server);

@@ -6,10 +6,13 @@ use std::sync::LazyLock;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::call::{CommandLine, SCRIPT};
+use super::call::CommandLine;
 use super::json;
+use super::script::SCRIPT;
 use crate::json::Raw;
 use crate::kubernetes::Container;
+use crate::kubernetes::pod::Written;
+use crate::policy::Migration as Policy;
 
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";
@@ -61,11 +64,11 @@ fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, 
 
 /// The container as JSON.
 ///
-/// `resources` are the server's: initContainers run before it, so they add nothing to the pod's effective request.
+/// `resources` are the server's where the policy has none: initContainers run before it, so they add nothing to the pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> Box<RawValue> {
-    let copied = server.written();
+pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -> Box<RawValue> {
+    let copied = lists(server, policy);
     let container = Migration {
         name: NAME,
         image: &server.image,
@@ -75,12 +78,37 @@ pub fn render(server: &Container<'_>, call: &CommandLine<'_>) -> Box<RawValue> {
         working_dir: server.working_dir.as_deref(),
         env_from: copied.env_from,
         env: copied.env,
-        resources: server.resources,
+        resources: resources(server, policy),
         volume_mounts: copied.volume_mounts,
         volume_devices: server.volume_devices,
         // So that `kubectl describe pod` shows why a migration failed.
         termination_message_policy: "FallbackToLogsOnError",
-        security_context: server.security_context,
+        security_context: security_context(server, policy),
     };
     json(&container)
+}
+
+/// The server's lists, with the variables that the policy has for the migration: in the place of one of the same name,
+/// or after all others.
+pub(super) fn lists<'a>(server: &Container<'a>, policy: &'a Policy) -> Written<'a> {
+    let mut lists = server.written();
+    let mut more: Vec<_> = policy.env.iter().collect();
+    for (entry, variable) in lists.env.iter_mut().zip(&server.env) {
+        if let Some((_, own)) = policy.env.iter().find(|(name, _)| *name == *variable.name) {
+            *entry = Raw::from(&**own);
+            more.retain(|(name, _)| *name != *variable.name);
+        }
+    }
+    lists.env.extend(more.into_iter().map(|(_, own)| Raw::from(&**own)));
+    lists
+}
+
+/// The policy's `resources`, or else the server's.
+pub(super) fn resources<'a>(server: &Container<'a>, policy: &'a Policy) -> Option<Raw<'a>> {
+    policy.resources.as_ref().map(|own| Raw::from(&*own.0)).or(server.resources)
+}
+
+/// The policy's `securityContext`, or else the server's.
+pub(super) fn security_context<'a>(server: &Container<'a>, policy: &'a Policy) -> Option<Raw<'a>> {
+    policy.security_context.as_ref().map(|own| Raw::from(&*own.0)).or(server.security_context)
 }

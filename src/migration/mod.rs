@@ -6,8 +6,10 @@
 pub mod blocker;
 pub mod call;
 pub mod container;
+pub mod job;
 pub mod plan;
 mod preparation;
+pub mod script;
 mod staleness;
 
 use std::cell::OnceCell;
@@ -92,6 +94,7 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
                 place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
             }
             Fix::Remove { index } => operations.push(Operation::remove(list.with_trailing_token(*index))),
+            Fix::Lock { index, command, args } => lock(&mut operations, workload, *index, [command, args]),
             Fix::Pin { .. } => {}
         }
     }
@@ -120,17 +123,41 @@ pub fn corrected<'w>(workload: &'w Workload<'_>, fixes: &'w [&Fix]) -> Result<Wo
             Fix::Remove { index } => {
                 list.remove(*index);
             }
+            Fix::Lock { index, command, args } => {
+                let container = &mut template.spec.containers[*index];
+                let [command, args] =
+                    [command, args].map(|words| words.iter().map(|word| word.as_str().into()));
+                (container.command, container.args) = (command.collect(), args.collect());
+            }
             Fix::Pin { .. } => {}
         }
     }
     Ok(Workload {
         kind: workload.kind.clone(),
         template,
+        controller: workload.controller.clone(),
         claim_templates: workload.claim_templates.clone(),
         own_annotations: None,
         volumes_by_name: OnceCell::new(),
         ..*workload
     })
+}
+
+/// Puts a command line in the place of an ordinary container's.
+fn lock(operations: &mut Vec<Operation>, workload: &Workload<'_>, index: usize, line: [&Vec<String>; 2]) {
+    let list = workload.template_pointer.concat(Pointer::from_static("/spec/containers"));
+    let container = &workload.template.spec.containers[index];
+    let fields = [("command", &container.command), ("args", &container.args)];
+    for ((field, present), wanted) in fields.into_iter().zip(line) {
+        let path = list.with_trailing_token(index).with_trailing_token(field);
+        if present.iter().map(|word| &**word).ne(wanted.iter().map(String::as_str)) {
+            operations.push(match (present.is_empty(), wanted.is_empty()) {
+                (true, _) => Operation::add(path, json(wanted)),
+                (_, true) => Operation::remove(path),
+                (false, false) => Operation::replace(path, json(wanted)),
+            });
+        }
+    }
 }
 
 fn place(

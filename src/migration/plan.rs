@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::blocker::{self, Blocker};
 use super::call::{self, CommandLine};
 use super::container::{self, NAME};
+use super::script::Wish;
 use super::staleness::{Difference, Wanted};
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::annotations::{Own, Position};
-use crate::policy::{Mode, Settings};
+use crate::policy::{Jobs, Settings};
 use crate::rule::Fix;
 use crate::server::Server;
-use crate::server::commands::Commands;
+use crate::server::commands::{Commands, without_lock};
 
 /// What stands in the template, and what should.
 pub struct Plan<'a> {
@@ -27,6 +28,8 @@ pub struct Plan<'a> {
     pub fix: Option<(Fix, Difference)>,
     /// What is wrong with our container and left alone, since a controller owns the object.
     pub left: Option<Difference>,
+    /// The ordinary containers of a Job whose upgrade should take the lock.
+    pub locks: Vec<Fix>,
 }
 
 /// The object before this change, for telling what is left over from it.
@@ -62,15 +65,14 @@ pub fn make<'a>(
     let adopted = adopted(workload, commands, servers);
     let Some(lead) = servers.first().filter(|_| workload.class == Class::Server) else {
         let blocker = Some(Blocker::NoServer);
-        let fix = ours.filter(|_| workload.class == Class::Server && !workload.controlled).map(remove);
-        return Plan { ours, adopted, blocker, call: None, fix, left: None };
+        let fix = ours
+            .filter(|_| workload.class == Class::Server && !blocker::is_controlled(workload, settings))
+            .map(remove);
+        return Plan { ours, adopted, blocker, call: None, fix, left: None, locks: Vec::new() };
     };
-    let serialize = own.serialize.unwrap_or(settings.serialize);
-    let on_newer = own.on_newer_schema.unwrap_or(settings.on_newer_schema);
-    let exempted = settings.mode != Mode::Enforce || !own.allow.is_empty();
-    let call = call::derive(lead, serialize, on_newer, exempted);
+    let call = call::derive(lead, &Wish::of(settings, own));
     let blocker = blocker::first(workload, settings, lead, own, &adopted);
-    let wanted = || correction(workload, servers, own, &call, ours, before);
+    let wanted = || correction(workload, servers, (settings, own), &call, ours, before);
     let (fix, left) = match (&blocker, ours) {
         (Some(Blocker::Controlled), Some(_)) => (None, wanted().map(|(_, difference)| difference)),
         (Some(Blocker::Controlled), None) => (None, None),
@@ -78,7 +80,46 @@ pub fn make<'a>(
         (Some(_), None) => (None, None),
         (None, _) => (wanted(), None),
     };
-    Plan { ours, adopted, blocker, call: Some(call), fix, left }
+    Plan { ours, adopted, blocker, call: Some(call), fix, left, locks: Vec::new() }
+}
+
+/// Gives the upgrades of a Job the lock.
+///
+/// The template of a Job can never be changed. Whatever is applied to one that was locked has to come out as it stands,
+/// in the words of the release and of the policy of that day; and one that was not locked stays as it is.
+pub fn locks(
+    workload: &Workload<'_>,
+    commands: &[Server<'_>],
+    settings: &Settings,
+    own: &Own<'_>,
+    before: Option<&Before<'_>>,
+) -> Vec<Fix> {
+    if workload.kind != "Job" {
+        return Vec::new();
+    }
+    let wanted = settings.migration.jobs == Jobs::Lock && settings.inject && !own.opts_out(settings);
+    // A Job that ran on SQLite runs on.
+    let wish = Wish { exempted: true, ..Wish::of(settings, own) };
+    let lock = |job: &Server<'_>| {
+        let (command, args) = match before {
+            Some(before) => {
+                let then = before.container(&job.container.name)?;
+                let same = without_lock(then)? == call::argv(job.container).collect::<Vec<_>>();
+                same.then(|| (owned(&then.command), owned(&then.args)))?
+            }
+            None if wanted => {
+                let line = call::lock(job, &wish)?;
+                (owned(&line.command), owned(&line.args))
+            }
+            None => return None,
+        };
+        Some(Fix::Lock { index: job.at.index, command, args })
+    };
+    commands.iter().filter(|job| !job.at.init).filter_map(lock).collect()
+}
+
+fn owned<T: std::ops::Deref<Target = str>>(words: &[T]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
 }
 
 fn remove(index: usize) -> (Fix, Difference) {
@@ -89,7 +130,7 @@ fn remove(index: usize) -> (Fix, Difference) {
 fn correction(
     workload: &Workload<'_>,
     servers: &[Server<'_>],
-    own: &Own<'_>,
+    (settings, own): (&Settings, &Own<'_>),
     call: &CommandLine<'_>,
     ours: Option<usize>,
     before: Option<&Before<'_>>,
@@ -99,6 +140,7 @@ fn correction(
     let wanted = Wanted {
         server: lead.container,
         call,
+        policy: &settings.migration,
         workload,
         before: before.and_then(|before| before.container(&lead.container.name)),
     };
@@ -117,7 +159,7 @@ fn correction(
     };
     let container = match kept {
         Some(kept) => kept.text().to_boxed(),
-        None => container::render(lead.container, call),
+        None => container::render(lead.container, call, &settings.migration),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))
 }

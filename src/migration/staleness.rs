@@ -6,10 +6,13 @@
 use std::cell::{LazyCell, OnceCell};
 use std::collections::BTreeSet;
 
-use super::call::{CommandLine, ON_SQLITE, SCRIPT};
+use super::call::CommandLine;
+use super::container;
+use super::script::{ON_SQLITE, SCRIPT};
 use crate::json::{self, Raw};
 use crate::kubernetes::pod::{EnvVar, VolumeMount, Written};
 use crate::kubernetes::{Container, Workload};
+use crate::policy::Migration as Policy;
 use crate::shell::reading;
 
 /// Scripts of earlier releases that still count as current: a pod template changes for a reason of its own only.
@@ -29,6 +32,8 @@ pub(super) struct Wanted<'s> {
     pub server: &'s Container<'s>,
     /// The call it should make.
     pub call: &'s CommandLine<'s>,
+    /// What the policy has for the migration alone.
+    pub policy: &'s Policy,
     /// The workload around it.
     pub workload: &'s Workload<'s>,
     /// The same server's container in the old object, if there is one.
@@ -48,7 +53,7 @@ impl Wanted<'_> {
         let server = self.server;
         let lists = Lists {
             ours: ours.written(),
-            wanted: server.written(),
+            wanted: container::lists(server, self.policy),
             before: self.before.map(Container::written).unwrap_or_default(),
         };
         let checks: [(bool, Difference); 8] = [
@@ -142,8 +147,12 @@ impl Wanted<'_> {
         let directory = &ours.working_dir;
         let directory_is_stale = *directory != server.working_dir && *directory == then.working_dir;
         !directory_is_stale
-            && !is_left_over(ours.resources, server.resources, then.resources)
-            && !is_left_over(ours.security_context, server.security_context, then.security_context)
+            && !is_left_over(ours.resources, container::resources(server, self.policy), then.resources)
+            && !is_left_over(
+                ours.security_context,
+                container::security_context(server, self.policy),
+                then.security_context,
+            )
             && !is_left_over(ours.volume_devices, server.volume_devices, then.volume_devices)
     }
 }

@@ -1,5 +1,6 @@
 //! Our own annotations, read from the pod template only.
 
+use super::migration::MigrationMode;
 use super::settings::{OnNewerSchema, Serialize, Settings};
 use crate::kubernetes::pod::Annotations;
 use crate::rule::{self, Catalogue, Rule};
@@ -35,6 +36,8 @@ pub struct Own<'a> {
     pub serialize: Option<Serialize>,
     /// `on-newer-schema`.
     pub on_newer_schema: Option<OnNewerSchema>,
+    /// `migration`: who migrates, and the Job that is waited for.
+    pub migration: Option<(MigrationMode, Option<&'a str>)>,
     /// Keys and values that we do not know.
     pub unknown: Vec<Unknown<'a>>,
 }
@@ -51,13 +54,14 @@ pub struct Unknown<'a> {
 }
 
 /// Every key we know, with the values it takes.
-pub const KEYS: [(&str, &str); 6] = [
+pub const KEYS: [(&str, &str); 7] = [
     ("inject", "`\"true\"` or `\"false\"`"),
     ("container", "the name of a container"),
     ("allow", "rule names or ids, separated by commas"),
     ("position", "`last`, `first`, `before:NAME` or `after:NAME`"),
     ("serialize", "`auto`, `always` or `never`"),
     ("on-newer-schema", "`continue` or `fail`"),
+    ("migration", "`run`, `wait` or `wait:JOB`"),
 ];
 
 impl<'a> Own<'a> {
@@ -94,6 +98,10 @@ impl<'a> Own<'a> {
             "on-newer-schema" => {
                 self.on_newer_schema = OnNewerSchema::parse(value);
                 self.on_newer_schema.is_some()
+            }
+            "migration" => {
+                self.migration = migration(value);
+                self.migration.is_some()
             }
             _ => {
                 let keys: Vec<String> = KEYS.iter().map(|(key, _)| format!("`{key}`")).collect();
@@ -139,6 +147,19 @@ impl<'a> Own<'a> {
     /// Whether the template asks for no injection and the policy lets it.
     pub fn opts_out(&self, settings: &Settings) -> bool {
         self.inject == Some(false) && settings.may_opt_out()
+    }
+}
+
+fn migration(value: &str) -> Option<(MigrationMode, Option<&str>)> {
+    let is_name = |name: &str| {
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        !name.is_empty() && name.len() <= 253 && name.chars().all(known)
+    };
+    match value.split_once(':') {
+        None if value == "run" => Some((MigrationMode::Run, None)),
+        None if value == "wait" => Some((MigrationMode::Wait, None)),
+        Some(("wait", job)) if is_name(job) => Some((MigrationMode::Wait, Some(job))),
+        _ => None,
     }
 }
 

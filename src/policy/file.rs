@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::migration::{Controller, Fragment, Jobs, MigrationMode, Timeouts, Variable};
 use super::settings::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
 use crate::kubernetes::kind::KindSetting;
 use crate::rule::{Catalogue, Level, Rule};
@@ -131,6 +132,27 @@ struct Migration {
     /// What is done with a migration initContainer that the user wrote. Default `pin`.
     #[serde(default)]
     adopted: Option<Adopted>,
+    /// Who migrates: the injected container (`run`, the default), or a Job that the container waits for (`wait`).
+    #[serde(default)]
+    mode: Option<MigrationMode>,
+    /// Whether a Job that runs the upgrade is given the lock (`lock`, the default) or left as it is (`leave`).
+    #[serde(default)]
+    jobs: Option<Jobs>,
+    /// Variables for the migration alone, after the server's; one of the same name takes its place.
+    #[serde(default)]
+    env: Option<Vec<Variable>>,
+    /// Requests and limits of the migration. By default the server's.
+    #[serde(default)]
+    resources: Option<Fragment>,
+    /// The security context of the migration's container. By default the server's.
+    #[serde(default)]
+    security_context: Option<Fragment>,
+    /// Bounds in seconds.
+    #[serde(default)]
+    timeouts: Option<Timeouts>,
+    /// Owners, written KIND.GROUP, that do not keep a workload from being mutated. Default `PrefectServer.prefect.io`.
+    #[serde(default)]
+    controllers: Option<Vec<Controller>>,
 }
 
 /// Where findings are told beside the answer.
@@ -321,10 +343,25 @@ fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> R
     settings.serialize = migration.serialize.unwrap_or(settings.serialize);
     settings.on_newer_schema = migration.on_newer_schema.unwrap_or(settings.on_newer_schema);
     settings.adopted = migration.adopted.unwrap_or(settings.adopted);
+    settle_migration(&mut settings.migration, migration);
     settings.report_annotation = report.annotation.unwrap_or(settings.report_annotation);
     settings.opaque_values.extend(opaque_values.into_iter().filter(|prefix| !prefix.is_empty()));
     settings.environment_programs.extend(environment_programs);
     Ok(())
+}
+
+fn settle_migration(settled: &mut super::Migration, written: Migration) {
+    settled.mode = written.mode.unwrap_or(settled.mode);
+    settled.jobs = written.jobs.unwrap_or(settled.jobs);
+    if let Some(variables) = written.env {
+        settled.set_env(&variables);
+    }
+    settled.resources = written.resources.or(settled.resources.take());
+    settled.security_context = written.security_context.or(settled.security_context.take());
+    settled.timeouts = written.timeouts.unwrap_or(settled.timeouts);
+    if let Some(controllers) = written.controllers {
+        settled.controllers = controllers;
+    }
 }
 
 /// A parser's error as ours: the position apart from the text.

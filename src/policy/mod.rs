@@ -2,8 +2,10 @@
 
 pub mod annotations;
 mod file;
+mod migration;
 mod settings;
 
 pub use crate::kubernetes::kind::KindSetting;
 pub use file::{PolicyError, schema};
+pub use migration::{Controller, Fragment, Jobs, Migration, MigrationMode, Timeouts, Variable};
 pub use settings::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};

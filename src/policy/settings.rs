@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::migration::Migration;
 use crate::kubernetes::kind::KindSetting;
 use crate::rule::{FixAvailability, Level, Rule};
 
@@ -124,6 +125,8 @@ pub struct Settings {
     pub on_newer_schema: OnNewerSchema,
     /// What is done with the user's own migration container.
     pub adopted: Adopted,
+    /// What else is said of the migration.
+    pub migration: Migration,
     /// Prefixes of values that something fills in later, beside the built-in ones.
     pub opaque_values: Vec<String>,
     /// Programs that fill the environment of what they run, beside the built-in ones.
@@ -142,6 +145,7 @@ impl Default for Settings {
             report_annotation: true,
             on_newer_schema: OnNewerSchema::default(),
             adopted: Adopted::default(),
+            migration: Migration::default(),
             opaque_values: Vec::new(),
             environment_programs: Vec::new(),
         }

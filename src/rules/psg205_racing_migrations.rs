@@ -1,8 +1,8 @@
-//! PSG205: several pods migrate at once without the lock.
+//! PSG205: several pods migrate at once without the lock, a Job's among them.
 
 use super::Subject;
 use crate::kubernetes::ContainerRef;
-use crate::rule::{Level, Report, Rule};
+use crate::rule::{Fix, FixAvailability, Level, Report, Rule};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -10,12 +10,21 @@ pub static RULE: Rule = Rule {
     name: "racing-migrations",
     default: Level::Warn,
     since: "0.1.0",
+    fix: FixAvailability::LocksJobs,
     summary: "several pods migrate at once without the lock",
     page: include_str!("psg205_racing_migrations.md"),
     ..Rule::USUAL
 };
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    for fix in &subject.plan.locks {
+        let Fix::Lock { index, .. } = fix else { continue };
+        let place = subject.place(ContainerRef { init: false, index: *index });
+        let what = "this Job's upgrade takes no lock, and may meet that of a pod that starts";
+        let help =
+            "run `prefect-guard inject` over the manifest, or see that the mutating webhook is in place";
+        report.add(&RULE, place, what, help).fixed_by(fix.clone());
+    }
     let Some(lead) = subject.lead() else { return };
     let plan = &subject.plan;
     let many = subject.workload.replicas.unwrap_or(1) > 1;

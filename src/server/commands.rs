@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::environment::Environment;
 use crate::kubernetes::expand::{Part, parts};
 use crate::kubernetes::pod::Text;
-use crate::kubernetes::{Container, ContainerRef, Workload};
+use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::prefect::version::Version;
 use crate::shell::budget::Budget;
 use crate::shell::command::Invocation;
@@ -40,11 +40,22 @@ impl<'a> Commands<'a> {
             main: Rc::new(invocation(container, &container.command, &container.args, fillers)),
             hooks: OnceCell::new(),
         };
+        let read_job = |container: &Container<'_>| match without_lock(container) {
+            Some(line) => {
+                let line: Vec<Text<'_>> = line.into_iter().map(Text::from).collect();
+                let main = Rc::new(invocation(container, &line, &[], fillers));
+                Read { main, hooks: OnceCell::new() }
+            }
+            None => read(container),
+        };
         let spec = &workload.template.spec;
         Commands {
             workload,
             fillers,
-            containers: spec.containers.iter().map(&read).collect(),
+            containers: match workload.class {
+                Class::Job => spec.containers.iter().map(read_job).collect(),
+                Class::Server => spec.containers.iter().map(read).collect(),
+            },
             init_containers: spec.init_containers().iter().map(read).collect(),
         }
     }
@@ -75,6 +86,18 @@ impl<'a> Commands<'a> {
         let list = if at.init { &self.init_containers } else { &self.containers };
         &list[at.index]
     }
+}
+
+/// What stands in each of our scripts, of any release.
+const OURS: &str = "prefect-guard:";
+
+/// The command line of a Job that was given the lock, without it: what its author wrote.
+pub fn without_lock<'c>(container: &'c Container<'_>) -> Option<Vec<&'c str>> {
+    let argv: Vec<&str> = container.command.iter().chain(&container.args).map(|word| &**word).collect();
+    let script = argv.iter().position(|word| word.contains(OURS))?;
+    let python = script.checked_sub(2).filter(|_| argv[script - 1] == "-c")?;
+    let options = argv[script + 1..].iter().take_while(|word| word.starts_with("--")).count();
+    Some(argv[..python].iter().chain(&argv[script + 1 + options..]).copied().collect())
 }
 
 /// Settled without reading when no token could name Prefect.

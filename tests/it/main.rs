@@ -15,6 +15,7 @@ mod faults;
 mod golden;
 mod http;
 mod inject;
+mod job;
 mod layers;
 mod limits;
 mod manifests;

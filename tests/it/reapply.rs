@@ -242,12 +242,12 @@ fn the_script_of_an_earlier_release_stays_until_the_template_changes() {
         words.filter_map(Value::as_str).find(|word| word.contains("prefectg")).map(str::to_owned)
     };
     let mut cluster = Cluster::create(&manifest());
-    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::script::SCRIPT));
     cluster.edit(|spec| {
         let ours = spec["initContainers"].as_array_mut().expect("a list").iter_mut();
         for word in ours.flat_map(|container| container.as_object_mut().expect("an object").values_mut()) {
             for word in word.as_array_mut().into_iter().flatten() {
-                if word.as_str() == Some(prefect_guard::migration::call::SCRIPT) {
+                if word.as_str() == Some(prefect_guard::migration::script::SCRIPT) {
                     *word = json!(PUBLISHED);
                 }
             }
@@ -258,7 +258,7 @@ fn the_script_of_an_earlier_release_stays_until_the_template_changes() {
     cluster.apply(&manifest()).replace(&manifest());
     assert_eq!(cluster.live["spec"]["template"], template);
     cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
-    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::call::SCRIPT));
+    assert_eq!(script(cluster.ours()).as_deref(), Some(prefect_guard::migration::script::SCRIPT));
 }
 
 #[test]
@@ -542,7 +542,7 @@ fn a_migration_of_the_authors_own_takes_the_place_of_ours_and_is_pinned() {
 #[test]
 fn what_a_controller_owns_is_not_touched() {
     let mut owned = manifest();
-    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "prefect.io/v1", "kind": "PrefectServer", "name": "p", "uid": "u", "controller": true}]);
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "example.com/v1", "kind": "PrefectStack", "name": "p", "uid": "u", "controller": true}]);
     let mut cluster = Cluster::create(&owned);
     assert_eq!(cluster.inits(), ["wait-for-db"]);
     cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
@@ -559,4 +559,183 @@ fn a_new_policy_waits_for_the_next_change() {
     assert_eq!(cluster.ours(), &before);
     cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
     assert_eq!(cluster.ours()["args"], json!(["prefect", "server", "database", "upgrade", "-y"]));
+}
+
+fn policy(migration: &str) -> Policy {
+    let yaml = format!("apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nmigration: {migration}\n");
+    Policy::from_yaml(&yaml, prefect_guard::rules::CATALOGUE).expect("a policy")
+}
+
+#[test]
+fn an_operator_that_replaces_the_spec_in_a_loop_changes_nothing() {
+    let mut owned = manifest();
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "prefect.io/v1", "kind": "PrefectServer", "name": "p", "uid": "u", "controller": true}]);
+    let mut cluster = Cluster::create(&owned);
+    assert_eq!(cluster.inits(), ["wait-for-db", OURS]);
+    let settled = cluster.live.clone();
+    for _ in 0..20 {
+        // controller-runtime's CreateOrUpdate: the live object with the desired spec in place of its own.
+        let mut desired = cluster.live.clone();
+        desired["spec"] = owned["spec"].clone();
+        cluster.update(desired);
+        assert_eq!(cluster.live, settled, "the reconcile ends as no change");
+    }
+    assert_eq!(cluster.generation, 1);
+    let mut cluster = Cluster::create_under(&owned, policy("{controllers: []}"));
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.inits(), ["wait-for-db"]);
+}
+
+#[test]
+fn what_the_policy_has_for_the_migration_alone_is_no_difference() {
+    let text = "{env: [{name: POD, value: migration}, {name: PREFECT_API_DATABASE_TIMEOUT, value: \"600\"}], \
+                resources: {limits: {memory: 2Gi}}, securityContext: {runAsUser: 7}, timeouts: {lock: 900, statement: 60}}";
+    let mut cluster = Cluster::create_under(&manifest(), policy(text));
+    let ours = cluster.ours().clone();
+    assert_eq!(ours["env"][1], json!({"name": "POD", "value": "migration"}));
+    assert_eq!(ours["env"][2], json!({"name": "PREFECT_API_DATABASE_TIMEOUT", "value": "600"}));
+    assert_eq!(ours["resources"], json!({"limits": {"memory": "2Gi"}}));
+    assert_eq!(ours["securityContext"], json!({"runAsUser": 7}));
+    let words = ours["args"].as_array().expect("args");
+    assert!(words.contains(&json!("--lock-timeout=900")) && words.contains(&json!("--statement-timeout=60")));
+    cluster.apply(&manifest()).replace(&manifest()).apply(&manifest());
+    assert_eq!((cluster.ours(), cluster.generation), (&ours, 1));
+    // Taken out of the policy, it goes with the next change of the template.
+    cluster.policy = Policy::default();
+    cluster.apply(&manifest());
+    assert_eq!(cluster.generation, 1);
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.ours()["env"].as_array().map(Vec::len), Some(2));
+    assert_eq!(cluster.ours()["resources"], json!({"limits": {"memory": "1Gi"}}));
+}
+
+#[test]
+fn a_container_that_waits_comes_and_goes_with_the_annotation() {
+    let mut waiting = manifest();
+    waiting["spec"]["template"]["metadata"]["annotations"] =
+        json!({"prefect-guard.io/migration": "wait:migrate"});
+    let mut cluster = Cluster::create(&waiting);
+    let wait = json!([
+        "python",
+        "-c",
+        prefect_guard::migration::script::WAIT,
+        "--on-newer-schema=continue",
+        "--job=migrate"
+    ]);
+    assert_eq!(cluster.ours()["args"], wait);
+    cluster.apply(&waiting).replace(&waiting);
+    assert_eq!((cluster.ours()["args"].clone(), cluster.generation), (wait, 1));
+    cluster.replace(&manifest());
+    assert_eq!(cluster.ours()["args"][2], prefect_guard::migration::script::SCRIPT);
+    cluster.policy = policy("{mode: wait, timeouts: {wait: 60}}");
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.0-python3.12"));
+    assert_eq!(cluster.ours()["args"][4], "--wait-timeout=60");
+}
+
+/// The Job of a hook as charts have it.
+fn job(command: Value, args: Value) -> Value {
+    let mut container = json!({"name": "migrate", "image": "prefecthq/prefect:3.8.8-python3.12",
+        "env": [{"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+                 "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}]});
+    for (field, words) in [("command", command), ("args", args)] {
+        if !words.is_null() {
+            container[field] = words;
+        }
+    }
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "data"},
+        "spec": {"template": {"metadata": {}, "spec": {"restartPolicy": "Never", "containers": [container]}}}})
+}
+
+fn line(object: &Value) -> Vec<String> {
+    let container = &object["spec"]["template"]["spec"]["containers"][0];
+    let words = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+    words("command")
+        .into_iter()
+        .chain(words("args"))
+        .map(|word| word.as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_upgrade_of_a_job_takes_the_lock_and_stays_the_same_when_it_is_applied_again() {
+    let upgrade = json!(["prefect", "server", "database", "upgrade", "-y"]);
+    let tini = json!(["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh"]);
+    let module = json!(["/venv/bin/python", "-m", "prefect", "server", "database", "upgrade", "--yes"]);
+    let jobs = [
+        (Value::Null, upgrade.clone(), vec!["python"]),
+        (upgrade.clone(), Value::Null, vec!["python"]),
+        (tini, upgrade, vec!["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh", "python"]),
+        (module, Value::Null, vec!["/venv/bin/python"]),
+    ];
+    for (command, args, begin) in jobs {
+        let manifest = job(command, args);
+        let mut cluster = Cluster::create(&manifest);
+        let (locked, plain) = (line(&cluster.live), line(&manifest));
+        assert!(
+            locked.iter().map(String::as_str).take(begin.len()).eq(begin.iter().copied()),
+            "{:?}",
+            locked[0]
+        );
+        assert_eq!(locked[begin.len() + 1], prefect_guard::migration::script::SCRIPT);
+        assert!(locked.ends_with(&plain[begin.len() - 1..]), "the call stays as it is written");
+        let settled = cluster.live.clone();
+        cluster
+            .apply(&manifest)
+            .apply_landing(&manifest, Land::BeforeWhatOnlyTheServerHas)
+            .replace(&manifest);
+        // The next release has another script, the next policy another wish: a Job's template is immutable.
+        let index =
+            locked.iter().position(|word| word == prefect_guard::migration::script::SCRIPT).expect("it");
+        for policy in [Policy::default(), policy("{jobs: leave}"), policy("{timeouts: {lock: 7}}")] {
+            cluster.policy = policy;
+            cluster.apply(&manifest).replace(&manifest);
+            assert_eq!(cluster.live, settled);
+        }
+        let old = |object: &mut Value| {
+            let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+            let command = container["command"].as_array().map_or(0, Vec::len);
+            let at = if index < command {
+                &mut container["command"][index]
+            } else {
+                &mut container["args"][index - command]
+            };
+            *at = json!("say('prefect-guard: in the words of another release')");
+        };
+        old(&mut cluster.live);
+        let settled = cluster.live.clone();
+        cluster.apply(&manifest).replace(&manifest);
+        assert_eq!((&cluster.live, cluster.generation), (&settled, 1));
+    }
+}
+
+#[test]
+fn a_job_that_is_not_plainly_the_upgrade_is_left_alone() {
+    let words = |text: &str| json!(text.split(' ').collect::<Vec<_>>());
+    for text in [
+        "prefect server database upgrade -y --revision abc",
+        "prefect server database upgrade -y --dry-run",
+        "prefect version",
+        "python flow.py",
+        "uvx prefect server database upgrade -y",
+        "prefect orion database upgrade -y",
+    ] {
+        let manifest = job(Value::Null, words(text));
+        let after = mutated(&review(&manifest, None), &Policy::default());
+        assert_eq!(line(&after), line(&manifest), "{text}");
+    }
+    let script = job(json!(["sh", "-c", "prefect server database upgrade -y && echo done"]), Value::Null);
+    assert_eq!(mutated(&review(&script, None), &Policy::default()), script);
+    let plain = job(Value::Null, words("prefect server database upgrade -y"));
+    for policy in [policy("{jobs: leave}"), policy("{inject: false}")] {
+        assert_eq!(mutated(&review(&plain, None), &policy), plain);
+    }
+    // One that ran before the guard came stays as it is.
+    let mut touched = plain.clone();
+    touched["spec"]["template"]["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(mutated(&review(&touched, Some(&plain)), &Policy::default()), touched);
+    // A Job's pods are told apart from a server's initContainers: nothing is injected.
+    let mut opted = plain.clone();
+    opted["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/inject": "false"});
+    assert_eq!(mutated(&review(&opted, None), &Policy::default()), opted);
 }

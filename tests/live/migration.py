@@ -11,11 +11,16 @@ from pathlib import Path
 from services import CANARY, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = [
-    ROOT / f"src/migration/script/{name}.py"
-    for name in ("database", "diagnosis", "lock")
-]
-SCRIPT = "\n\n".join(part.read_text() for part in PARTS)
+
+
+def script(*parts):
+    """A script as a pod carries it, put together as src/migration/script.rs does."""
+    texts = [ROOT / f"src/migration/script/{name}.py" for name in parts]
+    return "\n\n".join(text.read_text() for text in texts)
+
+
+SCRIPT = script("database", "diagnosis", "lock")
+WAIT = script("database", "diagnosis", "wait")
 LIVE = ROOT / "target/live"
 UPGRADE = ("prefect", "server", "database", "upgrade", "-y")
 NEWEST, RECENT, MIDWAY, OLDEST = "3.9.1", "3.8.8", "3.4.0", "3.0.0"
@@ -46,6 +51,13 @@ def guarded(command=UPGRADE, on_newer_schema="continue", wait=None):
     options = [f"--on-newer-schema={on_newer_schema}"]
     options += [] if wait is None else [f"--database-timeout={wait}"]
     return ["python", "-c", SCRIPT, *options, *command]
+
+
+def waiting(on_newer_schema="continue", limit=None, job="migrate"):
+    options = [f"--on-newer-schema={on_newer_schema}"]
+    options += [] if limit is None else [f"--wait-timeout={limit}"]
+    options += [] if job is None else [f"--job={job}"]
+    return ["python", "-c", WAIT, *options]
 
 
 class Process:

@@ -9,13 +9,30 @@ SETTINGS = """SELECT set_config(name, wanted, true) FROM pg_settings JOIN (VALUE
     ) AS wish (key, wanted) ON name = key"""
 
 
-def become(version="3.8"):
-    """Output and exit code are the command's own."""
-    number = [int(part) for part in re.findall(r"\d+", version)[:2]]
-    if number < [3, 8] and not any("DATABASE_TIMEOUT" in name for name in os.environ):
-        # The timeout of a server's queries bounds these migrations too: 10 s.
-        os.environ["PREFECT_API_DATABASE_TIMEOUT"] = "3600"
+def bound(version):
+    """Before 3.8 the timeout of a server's queries, 10 s, bounds migrations too."""
+    old = [int(part) for part in re.findall(r"\d+", version)[:2]] < [3, 8]
+    name = "PREFECT_API_DATABASE_TIMEOUT"
+    name = name if old else "PREFECT_SERVER_DATABASE_MIGRATION_TIMEOUT"
+    end = "DATABASE_TIMEOUT" if old else "MIGRATION_TIMEOUT"
+    found = [known for known in os.environ if known.upper().endswith(end)]
+    wished = OPTIONS.get("statement-timeout")
+    if wished:
+        for known in found:
+            del os.environ[known]
+        os.environ[name] = wished
+        say(f"{wished} s at most for each statement")
+    elif old and not found:
+        os.environ[name] = "3600"
         say(f"Prefect {version}: one hour for each statement, in place of 10 s")
+
+
+def become(prefect=None):
+    """Output and exit code are the command's own."""
+    if "plan" in OPTIONS:
+        stop("what would run cannot be told")
+    if prefect:
+        bound(prefect.version)
     try:
         os.execvp(COMMAND[0], COMMAND)
     except OSError as error:
@@ -82,11 +99,15 @@ async def migrate(prefect):
                 Exception
             ):  # if it cannot look, it can still migrate
                 await look(db, prefect)
+        if "plan" in OPTIONS:
+            return preview(prefect, schema)
         await db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         if await rows(db, f"SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK})"):
             break
         # CREATE INDEX CONCURRENTLY waits for open transactions: none while asleep.
         await db.execute("ROLLBACK")
+        if second >= int(OPTIONS.get("lock-timeout", second + 1)):
+            stop(f"another pod's migration did not end within {second} s")
         if second % 30 == 0:
             say(f"waiting for another pod's migration (advisory lock {LOCK})")
         await asyncio.sleep(1)
@@ -99,7 +120,7 @@ async def migrate(prefect):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     os.set_inheritable(sock.fileno(), True)
-    become(prefect.version)
+    become(prefect)
 
 
 async def quick_way(prefect):
@@ -125,8 +146,10 @@ def work():
             become()
         asyncio.run(migrate(prefect))
     except Exception as error:  # noqa: BLE001 (its text could show a part of the URL)
-        say(f"no lock to be had ({type(error).__name__}): migrating without one")
-        become()
+        say(f"no lock to be had ({type(error).__name__})")
+        if "plan" not in OPTIONS:
+            say("migrating without one")
+        become(prefect)
 
 
 def stop_on_sqlite(prefect):

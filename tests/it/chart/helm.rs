@@ -82,7 +82,7 @@ pub(crate) const AUDIT: &str = "audit.schedule=17 5 * * *,audit.strict=true,audi
 
 const PLACED: &str = r#"tolerations=[{"key":"a","operator":"Exists"}],nodeSelector={"a":"b"},priorityClassName="system-cluster-critical",affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"x","operator":"Exists"}]}]}}},topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"rack","whenUnsatisfiable":"DoNotSchedule"}],podLabels={"a":"b"},podAnnotations={"c":"d"},imagePullSecrets=["pull"],networkPolicy.metricsFrom=[{"podSelector":{}}]"#;
 
-const POLICY: &str = r#"policy={"mode":"warn","rules":{"floating-image":"off","PSG112":"deny"},"exemptions":{"allowed":false,"forbidden":["PSG203"]},"migration":{"inject":true,"serialize":"never","onNewerSchema":"fail","adopted":"warn"},"opaqueValues":["vault:"],"namespaces":{"prod":{"mode":"enforce","rules":{"floating-image":"deny"}}}}"#;
+const POLICY: &str = r#"policy={"mode":"warn","rules":{"floating-image":"off","PSG112":"deny"},"exemptions":{"allowed":false,"forbidden":["PSG203"]},"migration":{"inject":true,"serialize":"never","onNewerSchema":"fail","adopted":"warn","mode":"wait","jobs":"leave","env":[{"name":"A","value":"b"}],"resources":{"limits":{"memory":"1Gi"}},"securityContext":{"runAsUser":7},"timeouts":{"database":1,"lock":2,"statement":3,"wait":4},"controllers":[]},"opaqueValues":["vault:"],"namespaces":{"prod":{"mode":"enforce","rules":{"floating-image":"deny"}}}}"#;
 
 /// Text that passes for a CA where nothing reads it.
 pub(crate) const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

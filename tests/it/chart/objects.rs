@@ -242,6 +242,7 @@ fn registration_is_as_the_design_says() {
     let objects = render(&["--set", "webhook.secrets.enabled=true", "--set-json", helm::KINDS]);
     let expected = [
         ("mutate.prefect-guard.io", "Ignore", "/mutate"),
+        ("mutate-jobs.prefect-guard.io", "Ignore", "/mutate"),
         ("mutate-rollouts.argoproj.io.prefect-guard.io", "Ignore", "/mutate"),
         ("mutate-fleets.example.com.prefect-guard.io", "Ignore", "/mutate"),
         ("validate.prefect-guard.io", "Fail", "/validate"),
@@ -272,13 +273,13 @@ fn registration_is_as_the_design_says() {
         assert!(selector.contains("kube-system") && selector.contains("prefect-guard.io/enabled"), "{name}");
         assert!(!selector.contains(NAMESPACE), "no namespace is left out for our sake: {name}");
     }
-    let selector = &webhooks[7]["objectSelector"]["matchExpressions"];
+    let selector = &webhooks[8]["objectSelector"]["matchExpressions"];
     assert_eq!(*selector, json!([{"key": "prefect-guard.io/database-url", "operator": "Exists"}]));
 }
 
 #[test]
 fn validation_fails_closed_only_where_something_is_enforced() {
-    let policy = |row: &str| webhooks(&rendered(row))[1]["failurePolicy"].clone();
+    let policy = |row: &str| webhooks(&rendered(row))[2]["failurePolicy"].clone();
     assert_eq!(policy("default"), "Fail");
     assert_eq!(policy("audit"), "Ignore");
     assert_eq!(policy("policy"), "Fail");
@@ -289,7 +290,7 @@ fn validation_fails_closed_only_where_something_is_enforced() {
 fn a_url_takes_the_place_of_the_service() {
     let objects = rendered("url-own-ca");
     assert_eq!(webhooks(&objects)[0]["clientConfig"]["url"], "https://127.0.0.1:8443/mutate");
-    assert_eq!(webhooks(&objects)[1]["clientConfig"]["url"], "https://127.0.0.1:8443/validate");
+    assert_eq!(webhooks(&objects)[2]["clientConfig"]["url"], "https://127.0.0.1:8443/validate");
     for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"] {
         assert!(objects.iter().all(|object| object["kind"] != kind), "{kind}");
     }
@@ -308,8 +309,8 @@ fn kinds_reach_the_rules_and_the_policy_file() {
             {"group": "example.com", "kind": "Fleet", "template": "/spec/pods/template"},
         ])
     );
-    assert_eq!(webhooks(&objects)[2]["rules"][0]["resources"], json!(["fleets"]));
-    assert_eq!(webhooks(&objects)[2]["rules"][0]["apiVersions"], json!(["v1", "v1beta1"]));
+    assert_eq!(webhooks(&objects)[3]["rules"][0]["resources"], json!(["fleets"]));
+    assert_eq!(webhooks(&objects)[3]["rules"][0]["apiVersions"], json!(["v1", "v1beta1"]));
 }
 
 /// A policy is mounted as a folder and named in no checksum: it is read again without a restart.

@@ -109,6 +109,8 @@ fn unknown_and_ill_typed_values_are_refused() {
 /// Objects that are handed to Kubernetes as they are; everything else is closed.
 const PASSED_THROUGH: &[&str] = &[
     "/global",
+    "/policy/migration/securityContext",
+    "/policy/namespaces/additionalProperties/migration/securityContext",
     "/affinity/nodeAffinity",
     "/affinity/podAffinity",
     "/affinity/podAntiAffinity",

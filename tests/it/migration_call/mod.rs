@@ -30,7 +30,9 @@ fn container_of(container: &Value) -> Option<Value> {
     });
     let patch = patch_of(&ask(Endpoint::Mutate, &review(&object, None), &Policy::default()));
     let patch = serde_json::to_value(patch).expect("JSON");
-    let container = patch.as_array()?.first()?["value"].clone();
+    let of_ours =
+        |operation: &&Value| operation["path"].as_str().is_some_and(|path| path.contains("/initContainers"));
+    let container = patch.as_array()?.iter().find(of_ours)?["value"].clone();
     Some(if container.is_array() { container[0].clone() } else { container })
 }
 
@@ -165,7 +167,8 @@ fn reaches(url: &str, others: &[Value], inits: &Value, spec: &Value) -> bool {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "p"},
         "spec": {"template": {"metadata": {}, "spec": pod}},
     });
-    ask(Endpoint::Mutate, &review(&object, None), &Policy::default()).get("patch").is_some()
+    let patch = patch_of(&ask(Endpoint::Mutate, &review(&object, None), &Policy::default()));
+    serde_json::to_string(&patch).expect("JSON").contains("/spec/template/spec/initContainers")
 }
 
 #[test]

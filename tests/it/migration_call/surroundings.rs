@@ -26,7 +26,7 @@ fn migration_with(image: &str, argv: &str, env: &Value) -> String {
     let words: Vec<String> = words("command").chain(words("args")).collect();
     words
         .join(" ")
-        .replace(prefect_guard::migration::call::SCRIPT, "LOCK")
+        .replace(prefect_guard::migration::script::SCRIPT, "LOCK")
         .replace("-c LOCK --on-newer-schema=fail", "LOCK")
         .replace("-c LOCK --on-newer-schema=continue", "LOCK")
 }

@@ -225,6 +225,8 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("prefect-guard.io/serialize", "never"),
         ("prefect-guard.io/serialize", "always"),
         ("prefect-guard.io/on-newer-schema", "fail"),
+        ("prefect-guard.io/migration", "run"),
+        ("prefect-guard.io/migration", "wait:migrate"),
         ("prefect-guard.io/injekt", "hunter2-canary"),
         ("vault.hashicorp.com/agent-inject", "true"),
         ("sidecar.istio.io/inject", "true"),
