@@ -28,6 +28,9 @@ use crate::text::printable;
 /// Each object is mutated first and then validated, so a plain manifest that only lacks the migration
 /// initContainer is clean: the webhook would inject it. With `--as-is` the text is judged as it stands.
 ///
+/// Secrets, ConfigMaps, autoscalers and Namespaces among the manifests are used for the workloads that refer to them. A
+/// finding then names its source, and never a value of it.
+///
 /// Exit code: 0 clean or only warnings, 1 something would be refused, 2 something could not be read, or nothing was
 /// there to judge.
 #[derive(Debug, clap::Args)]

@@ -176,8 +176,8 @@ impl<'s> Filling<'s> {
         if sources.is_empty() {
             container.remove("envFrom");
         }
-        let is_own = |name: &str| own.iter().any(|variable| variable["name"].as_str() == Some(name));
-        let found = found.into_iter().filter(|(name, _)| !is_own(name));
+        let own: BTreeSet<&str> = own.iter().filter_map(|variable| variable["name"].as_str()).collect();
+        let found = found.into_iter().filter(|(name, _)| !own.contains(&**name));
         found
             .map(|(_, (entry, used))| {
                 self.used.push(used);
@@ -190,7 +190,11 @@ impl<'s> Filling<'s> {
     fn variable(&mut self, variable: &mut Value, container: &str, secrets: &mut BTreeSet<String>) {
         let name = variable["name"].as_str().unwrap_or_default().to_owned();
         if let Some(written) = variable["value"].as_str().filter(|value| !value.is_empty()) {
-            let quoted = secrets.iter().find(|secret| written.contains(&format!("$({secret})"))).cloned();
+            let quoted = secrets
+                .iter()
+                .filter(|_| written.contains("$("))
+                .find(|secret| written.contains(&format!("$({secret})")))
+                .cloned();
             if let Some(quoted) = quoted {
                 let of = self.used.iter().rev().find(|used| used.variable.as_ref() == Some(&quoted));
                 if let Some(said_by) = of.map(|used| used.said_by.clone()) {
