@@ -43,6 +43,8 @@ pub struct Record {
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from.
     pub exempted: Vec<&'static Rule>,
+    /// Why, in the author's words.
+    pub reason: Option<String>,
     /// What is wrong with the request itself (status 400), without anything secret.
     pub problem: Option<String>,
 }
@@ -137,7 +139,8 @@ impl Record {
             _ => Verdict::Allow,
         };
         let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());
-        Record { verdict, rules, edits, exempted, ..Record::of_request(request) }
+        let reason = decision.reason.clone();
+        Record { verdict, rules, edits, exempted, reason, ..Record::of_request(request) }
     }
 
     fn of_unreadable(endpoint: Endpoint, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {

@@ -85,6 +85,48 @@ fn reads_every_page_of_every_kind_and_judges_it() {
 }
 
 #[test]
+fn exemptions_are_listed_with_their_reason() {
+    let exempted = |name: &str, reason: Option<&str>| {
+        let mut object = server(name, "sqlite+aiosqlite:////data/db");
+        let own = &mut object["spec"]["template"]["metadata"]["annotations"];
+        own["prefect-guard.io/allow"] = json!("ephemeral-sqlite");
+        if let Some(reason) = reason {
+            own["prefect-guard.io/allow-reason"] = json!(reason);
+        }
+        object
+    };
+    let items = [exempted("demo", Some("a demo,\nnobody misses it")), exempted("silent", None)];
+    let empty = || page(&[], "");
+    let answers = vec![
+        ("/apis/apps/v1/deployments?", 200, page(&items, "")),
+        ("/apis/apps/v1/statefulsets?", 200, empty()),
+        ("/apis/batch/v1/cronjobs?", 200, empty()),
+        ("/apis/batch/v1/jobs?", 200, empty()),
+        ("/api/v1/services?", 200, empty()),
+    ];
+    let yaml = "apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\nexemptions: {requireReason: true}\n";
+    let policy = Policy::from_yaml(yaml, crate::rules::CATALOGUE).unwrap();
+    let (report, _) =
+        scripted(answers, async |client| examine(&client, None, &policy, Judge::AsApplied).await.unwrap());
+    let unexplained = report.findings.iter().filter(|one| one.rule.id == "PSG903");
+    assert_eq!(unexplained.map(|one| one.about.resource.as_str()).collect::<Vec<_>>(), ["silent"]);
+    let print = |format| {
+        let mut text = Vec::new();
+        report.print(format, false, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let table = print(Format::Table);
+    assert!(
+        table.contains("\nexempted: Deployment data/demo: PSG109: a demo, nobody misses it\n"),
+        "{table}"
+    );
+    assert!(table.contains("\nexempted: Deployment data/silent: PSG109: no reason given\n"), "{table}");
+    let json: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+    assert_eq!(json["exempted"][0]["reason"], "a demo, nobody misses it");
+    assert_eq!(json["exempted"][1]["reason"], Value::Null);
+}
+
+#[test]
 fn judged_as_they_stand_servers_without_a_migration_are_reported() {
     let answers = vec![
         (

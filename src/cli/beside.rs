@@ -67,7 +67,8 @@ fn merge(plain: Verdict, full: &Verdict, object: &Value, filled: &Filled) -> Ver
     findings.append(&mut more);
     let order = |finding: &Finding| CATALOGUE.rules().position(|rule| rule == finding.rule);
     findings.sort_by_key(|finding| (order(finding), Reverse(finding.severity)));
-    Verdict { workload: true, servers: plain.servers.max(full.servers), findings }
+    let (exempted, reason) = (full.exempted.clone(), full.reason.clone());
+    Verdict { workload: true, servers: plain.servers.max(full.servers), findings, exempted, reason }
 }
 
 fn is_same(one: &Finding, other: &Finding) -> bool {

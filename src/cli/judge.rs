@@ -7,7 +7,7 @@ use crate::decision::{Decision, Endpoint, decide};
 use crate::migration;
 use crate::policy::Policy;
 use crate::review::{Request, Unreadable};
-use crate::rule::{self, Finding, Fix, Severity};
+use crate::rule::{self, Finding, Fix, Rule, Severity};
 
 /// How objects are judged: what `check` and `audit` have in common on the command line.
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,10 @@ pub(super) struct Verdict {
     pub(super) servers: usize,
     /// What was found, in the order of the register; pointers lead into the object as it was written.
     pub(super) findings: Vec<Finding>,
+    /// Rules that an annotation exempted from.
+    pub(super) exempted: Vec<&'static Rule>,
+    /// Why, in the author's words.
+    pub(super) reason: Option<String>,
 }
 
 /// Judges one object. The error says what of it could not be read, and holds no values.
@@ -102,7 +106,8 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
             finding.place.pointer = back(&finding.place.pointer, mutated, object);
         }
     }
-    Ok(Verdict { workload: validation.workload, servers: validation.servers, findings })
+    let (exempted, reason) = (validation.exempted, validation.reason);
+    Ok(Verdict { workload: validation.workload, servers: validation.servers, findings, exempted, reason })
 }
 
 /// Asks one endpoint about an object given as JSON text.

@@ -17,6 +17,7 @@ use crate::policy::{Mode, Policy, Settings};
 use crate::review::Request;
 use crate::rule::{self, Finding, Fix, Level, Ratchet, Rule, Scope, Severity};
 use crate::rules::{self, CATALOGUE, Subject};
+use crate::text::one_line;
 
 /// Which endpoint asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +41,8 @@ pub struct Decision {
     pub edits: Vec<&'static str>,
     /// Rules that an annotation exempted from, where they would have reported something.
     pub exempted: Vec<&'static Rule>,
+    /// Why, in the author's words, fit to be printed.
+    pub reason: Option<String>,
     /// Whether the object is of a kind we judge, with a pod template that this request creates or changes.
     pub workload: bool,
     /// How many Prefect servers its template holds.
@@ -61,6 +64,9 @@ impl Decision {
         !self.silent && self.findings.iter().any(|finding| finding.severity == Severity::Deny)
     }
 }
+
+/// The most that is told of an exemption's reason, in bytes.
+const REASON: usize = 200;
 
 /// Decides one request.
 ///
@@ -163,6 +169,8 @@ fn judge(
     };
     let found = run(endpoint, &subject);
     decision.findings = settle(found, &own, settings, &mut decision.exempted);
+    let is_exempt = !decision.exempted.is_empty() || own.opts_out(settings);
+    decision.reason = own.allow_reason.filter(|_| is_exempt).map(|why| one_line(why, REASON));
     if endpoint == Endpoint::Validate && decision.denies() {
         ratchet(&mut decision.findings, old, settings);
     }

@@ -30,6 +30,8 @@ pub struct Own<'a> {
     pub container: Option<&'a str>,
     /// `allow`: the rules named, in the order written.
     pub allow: Vec<&'static Rule>,
+    /// `allow-reason`: why an exemption is right, in the author's words.
+    pub allow_reason: Option<&'a str>,
     /// `position`.
     pub position: Option<Position<'a>>,
     /// `serialize`.
@@ -54,10 +56,11 @@ pub struct Unknown<'a> {
 }
 
 /// Every key we know, with the values it takes.
-pub const KEYS: [(&str, &str); 7] = [
+pub const KEYS: [(&str, &str); 8] = [
     ("inject", "`\"true\"` or `\"false\"`"),
     ("container", "the name of a container"),
     ("allow", "rule names or ids, separated by commas"),
+    ("allow-reason", "a text: why the exemption is right"),
     ("position", "`last`, `first`, `before:NAME` or `after:NAME`"),
     ("serialize", "`auto`, `always` or `never`"),
     ("on-newer-schema", "`continue` or `fail`"),
@@ -87,6 +90,10 @@ impl<'a> Own<'a> {
                 self.container.is_some()
             }
             "allow" => return self.take_allow(value, catalogue),
+            "allow-reason" => {
+                self.allow_reason = Some(value.trim()).filter(|reason| !reason.is_empty());
+                self.allow_reason.is_some()
+            }
             "position" => {
                 self.position = position(value);
                 self.position.is_some()

@@ -105,7 +105,7 @@ enum Kind {
 
 /// What annotations may switch off.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Exemptions {
     /// Whether `prefect-guard.io/allow` and `prefect-guard.io/inject: "false"` count at all. Default true.
     #[serde(default)]
@@ -114,6 +114,10 @@ struct Exemptions {
     #[serde(default)]
     #[schemars(with = "Option<Vec<RuleName>>")]
     forbidden: Option<Vec<Spanned<RuleName>>>,
+    /// Whether an exemption has to say why in `prefect-guard.io/allow-reason`; one that does not is PSG903. Default
+    /// false.
+    #[serde(default)]
+    require_reason: Option<bool>,
 }
 
 /// The migration initContainer.
@@ -335,6 +339,7 @@ fn settle(settings: &mut Settings, written: Override, catalogue: Catalogue) -> R
     settings.levels.retain(|(rule, _)| rules.iter().all(|(named, _)| named != rule));
     settings.levels.extend(rules);
     settings.exemptions_allowed = exemptions.allowed.unwrap_or(settings.exemptions_allowed);
+    settings.reason_required = exemptions.require_reason.unwrap_or(settings.reason_required);
     if let Some(forbidden) = &exemptions.forbidden {
         settings.forbidden =
             forbidden.iter().map(|name| resolve(name, catalogue)).collect::<Result<_, _>>()?;

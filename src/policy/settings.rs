@@ -113,6 +113,8 @@ pub struct Settings {
     pub(super) levels: Vec<(&'static Rule, Set)>,
     /// Whether annotations may exempt at all.
     pub exemptions_allowed: bool,
+    /// Whether an exemption without `prefect-guard.io/allow-reason` is reported.
+    pub reason_required: bool,
     /// Rules from which no annotation exempts.
     pub(super) forbidden: Vec<&'static Rule>,
     /// Whether `/mutate` injects.
@@ -139,6 +141,7 @@ impl Default for Settings {
             mode: Mode::default(),
             levels: Vec::new(),
             exemptions_allowed: true,
+            reason_required: false,
             forbidden: Vec::new(),
             inject: true,
             serialize: Serialize::default(),

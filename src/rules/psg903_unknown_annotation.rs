@@ -36,6 +36,15 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         };
         report.add(&RULE, place, what, help).about(unknown.key);
     }
+    let exempts = if subject.own.allow.is_empty() { "inject" } else { "allow" };
+    let is_exempt = !subject.own.allow.is_empty() || subject.own.opts_out(subject.settings);
+    if subject.settings.reason_required && is_exempt && subject.own.allow_reason.is_none() {
+        let what = format!(
+            "annotation `prefect-guard.io/{exempts}` exempts without a reason, and the policy asks for one"
+        );
+        let help = "say why beside it: `prefect-guard.io/allow-reason: \"…\"`";
+        report.add(&RULE, place(subject, exempts), what, help).about(exempts);
+    }
     let labels = subject.workload.template.metadata.labels.iter();
     for key in labels.filter_map(|(name, _)| name.strip_prefix(PREFIX)).take(REPORTED) {
         let escaped = key.replace('~', "~0").replace('/', "~1");

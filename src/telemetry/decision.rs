@@ -50,6 +50,9 @@ pub fn write(
     if !record.exempted.is_empty() {
         line.list("exempted", record.exempted.iter().map(|rule: &&Rule| rule.id));
     }
+    if let Some(reason) = &record.reason {
+        line.text("reason", reason);
+    }
     if let Some(problem) = &record.problem {
         line.text("problem", problem);
     }
@@ -168,6 +171,19 @@ mod tests {
             write(&mut out, format, UNIX_EPOCH, Endpoint::Mutate, &answer, Duration::ZERO);
             assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
         }
+    }
+
+    #[test]
+    fn an_exemption_says_why_where_its_author_did() {
+        let line = |reason: Option<&str>| {
+            let record = Record { reason: reason.map(str::to_owned), ..Record::default() };
+            let answer = Answer { status: 200, body: Vec::new(), record };
+            let mut out = Vec::new();
+            write(&mut out, Format::Json, UNIX_EPOCH, Endpoint::Validate, &answer, Duration::ZERO);
+            serde_json::from_slice::<serde_json::Value>(&out).unwrap()
+        };
+        assert_eq!(line(Some("a demo; gone by May"))["reason"], "a demo; gone by May");
+        assert!(line(None).get("reason").is_none());
     }
 
     #[test]

@@ -63,11 +63,33 @@ pub(crate) struct Unread {
     pub(crate) help: String,
 }
 
+/// An object that an annotation exempts from what would be found in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Exempted {
+    pub(crate) about: About,
+    /// Empty for `inject: "false"`.
+    pub(crate) rules: Vec<&'static Rule>,
+    /// Why, in the author's words.
+    pub(crate) reason: Option<String>,
+}
+
+#[cfg(feature = "cluster")]
+impl Exempted {
+    /// In one line: from what, and why.
+    pub(crate) fn in_words(&self) -> String {
+        let rules: Vec<&str> = self.rules.iter().map(|rule| rule.id).collect();
+        let from = if rules.is_empty() { "no injection".to_owned() } else { rules.join(", ") };
+        format!("{from}: {}", self.reason.as_deref().unwrap_or("no reason given"))
+    }
+}
+
 /// Everything found, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) findings: Vec<Found>,
     pub(crate) unread: Vec<Unread>,
+    /// What annotations exempt from.
+    pub(crate) exempted: Vec<Exempted>,
     /// Kubernetes objects looked at.
     pub(crate) objects: usize,
     /// Those of them that are of a kind we judge, with a pod template.
@@ -91,6 +113,13 @@ pub(crate) struct Summary {
 }
 
 impl Report {
+    /// Keeps what an annotation exempts an object from.
+    pub(crate) fn exempt(&mut self, about: &About, rules: Vec<&'static Rule>, reason: Option<String>) {
+        if !rules.is_empty() || reason.is_some() {
+            self.exempted.push(Exempted { about: about.clone(), rules, reason });
+        }
+    }
+
     /// The numbers.
     pub(crate) fn summary(&self) -> Summary {
         let mut worst: BTreeMap<usize, Severity> = BTreeMap::new();

@@ -4,18 +4,30 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::found::Exempted;
 use super::{Found, Report};
 use crate::cli::outcome::note;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
-    serde_json::to_writer_pretty(&mut *out, &json!({"findings": findings, "summary": report.summary()}))?;
+    let exempted: Vec<Value> = report.exempted.iter().map(exempted).collect();
+    let whole = json!({"findings": findings, "exempted": exempted, "summary": report.summary()});
+    serde_json::to_writer_pretty(&mut *out, &whole)?;
     writeln!(out)?;
     // The findings have no room for what could not be read; the exit code shows it too.
     for unread in &report.unread {
         note(format_args!("{}:{}:{}: {}", unread.file, unread.line, unread.column, unread.what));
     }
     Ok(())
+}
+
+fn exempted(exempted: &Exempted) -> Value {
+    let Exempted { about, rules, reason } = exempted;
+    let rules: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
+    json!({
+        "kind": about.kind, "namespace": about.namespace, "resource": about.resource,
+        "rules": rules, "reason": reason,
+    })
 }
 
 fn finding(found: &Found) -> Value {
