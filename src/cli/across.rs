@@ -62,7 +62,7 @@ impl<'p> Across<'p> {
         let settings = self.policy.settings(&request.namespace);
         let own = Own::read(&workload.template.metadata.annotations, CATALOGUE);
         let subject = Subject::examine(&workload, settings, &own, None);
-        let seen = Seen::workload(&subject, &about.namespace);
+        let seen = Seen::workload(&subject, &about.namespace, &about.resource);
         let pointers = seen.places().map(|place| place.pointer.clone());
         let sources =
             pointers.filter_map(|pointer| Some((pointer.clone(), locate_source(&pointer)?))).collect();

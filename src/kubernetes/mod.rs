@@ -6,6 +6,7 @@ pub mod kind;
 pub mod object;
 pub mod pod;
 pub mod quantity;
+pub mod reach;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -4,6 +4,7 @@
 //! profile (`prefect/settings/base.py`). With nothing set it does not fail: it makes an SQLite file in its home.
 
 use super::asyncpg::Address;
+pub use super::endpoint::Endpoint;
 pub use super::problem::{Conflict, Fault, Invalid, Misleading, Missing, Origin, Problem, Target};
 use super::reader::Reader;
 pub use super::reader::Reading;
@@ -23,6 +24,8 @@ pub struct Database {
     pub decided_by: Option<usize>,
     /// What several processes of a server would share, and the settings leave in the memory of each.
     pub in_memory: Vec<Field>,
+    /// Where the server listens, as far as settings say.
+    pub endpoint: Endpoint,
 }
 
 impl Database {
@@ -39,7 +42,8 @@ impl Database {
         let deciding = [Field::Url, Field::OrionUrl, Field::Driver];
         let decided_by = deciding.into_iter().find_map(|field| reader.settings.get(field));
         reader.doubt(decided_by);
-        Database { target, problems: reader.problems, origin, decided_by, in_memory }
+        let endpoint = Endpoint::read(&reader);
+        Database { target, problems: reader.problems, origin, decided_by, in_memory, endpoint }
     }
 
     /// The manifest itself says SQLite, or leaves Prefect to its default on a volume.

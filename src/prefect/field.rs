@@ -66,6 +66,10 @@ pub enum Field {
     TlsJson,
     /// The port of the server. A Service named `prefect-server-api` fills it with a URL.
     ApiPort,
+    /// The address the server listens on.
+    ApiHost,
+    /// User and password that the API asks for.
+    AuthString,
     /// Where Prefect keeps its files, the default SQLite database among them.
     Home,
     /// Which profile is active.

@@ -6,6 +6,7 @@ mod conflicts;
 mod connect;
 pub mod database;
 mod elsewhere;
+pub mod endpoint;
 pub mod field;
 mod given;
 pub mod judge;

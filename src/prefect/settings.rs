@@ -249,6 +249,18 @@ pub static SETTINGS: [Setting; FIELDS] = [
         "The port of the server. A Service named `prefect-server-api` fills it with a URL.",
     ),
     setting(
+        Field::ApiHost,
+        Kind::Text,
+        &[since(2, 0, 0, "PREFECT_SERVER_API_HOST")],
+        "The address the server listens on; `127.0.0.1` by default.",
+    ),
+    setting(
+        Field::AuthString,
+        Kind::Text,
+        &[since(3, 1, 8, "PREFECT_SERVER_API_AUTH_STRING")],
+        "User and password that the API asks for.",
+    ),
+    setting(
         Field::Home,
         Kind::Text,
         &[since(2, 0, 0, "PREFECT_HOME")],

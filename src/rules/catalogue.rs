@@ -16,7 +16,9 @@ use super::{
     psg205_racing_migrations, psg206_small_migration_memory, psg207_init_without_network,
     psg208_broken_migration, psg301_migration_image_drift, psg302_floating_image,
     psg303_migration_job_image_drift, psg304_servers_of_different_images, psg401_workers_without_redis,
-    psg901_unseen_database_url, psg902_undetected_server, psg903_unknown_annotation,
+    psg402_replicas_without_redis, psg403_servers_across_objects, psg404_unreachable_server,
+    psg405_unauthorized_probe, psg901_unseen_database_url, psg902_undetected_server,
+    psg903_unknown_annotation,
 };
 use crate::rule::{Catalogue, Finding, Report, Rule};
 use crate::subject::Subject;
@@ -81,6 +83,10 @@ pub static REGISTER: &[Entry] = &[
     stream(&psg303_migration_job_image_drift::RULE, psg303_migration_job_image_drift::check),
     stream(&psg304_servers_of_different_images::RULE, psg304_servers_of_different_images::check),
     object(&psg401_workers_without_redis::RULE, psg401_workers_without_redis::check),
+    object(&psg402_replicas_without_redis::RULE, psg402_replicas_without_redis::check),
+    stream(&psg403_servers_across_objects::RULE, psg403_servers_across_objects::check),
+    object(&psg404_unreachable_server::RULE, psg404_unreachable_server::check),
+    object(&psg405_unauthorized_probe::RULE, psg405_unauthorized_probe::check),
     object(&psg901_unseen_database_url::RULE, psg901_unseen_database_url::check),
     object(&psg902_undetected_server::RULE, psg902_undetected_server::check),
     Entry {

@@ -3,10 +3,9 @@
 use super::{Server, Subject, problems};
 use crate::prefect::database::Target;
 use crate::prefect::settings::Field;
-use crate::prefect::values::integer;
 use crate::prefect::version::{Release, Version};
 use crate::rule::{Level, Report, Rule};
-use crate::shell::command::Action;
+use crate::server::start::Start;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -23,6 +22,8 @@ pub static RULE: Rule = Rule {
 const ASKS_FOR_LEASES: Release = Release(3, 7, 0);
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
+    // Only Prefect's own command checks it.
+    let workers = |server: &Server<'_>| server.start().and_then(Start::workers);
     for server in problems::users(subject).filter(|server| workers(server).is_some_and(|number| number > 1)) {
         let at = (server, server.database.decided_by);
         if matches!(server.database.target, Target::Sqlite { .. }) {
@@ -54,17 +55,4 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
             }
         }
     }
-}
-
-/// The number behind the last `--workers`, where it is visible. Only Prefect's own command checks it.
-fn workers(server: &Server<'_>) -> Option<i64> {
-    let call = server.invocation.server().filter(|call| call.action == Action::Serve)?;
-    let words = &call.options;
-    let found = words.iter().enumerate().rev().find_map(|(at, word)| {
-        if word.is("--workers") {
-            return Some(words.get(at + 1)?.known().map(str::to_owned));
-        }
-        word.strip_prefix("--workers=").map(|number| number.known().map(str::to_owned))
-    });
-    integer(&found??)
 }

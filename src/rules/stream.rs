@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::psg402_replicas_without_redis as redis;
 use super::{Server, Subject, problems};
 use crate::environment::HIDDEN;
 use crate::kubernetes::Class;
@@ -15,6 +16,10 @@ use crate::rule::{Place, Sensitive};
 pub struct Seen {
     /// Its namespace.
     pub namespace: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
     /// Its name where it is a Service, `None` for other kinds.
     pub service: Option<String>,
     /// Whether it is a Job or a CronJob.
@@ -43,6 +48,9 @@ pub struct Member {
     pub database: Option<Sensitive>,
     /// The variables of Prefect that its `env` defines, as written.
     pub variables: BTreeSet<String>,
+    /// What it would have to share if there were more of it, in backticks; `None` unless it is one whole server on
+    /// PostgreSQL.
+    pub unshared: Option<Vec<String>>,
 }
 
 impl Seen {
@@ -52,11 +60,13 @@ impl Seen {
     }
 
     /// What a workload contributes.
-    pub fn workload(subject: &Subject<'_>, namespace: &str) -> Self {
+    pub fn workload(subject: &Subject<'_>, namespace: &str, name: &str) -> Self {
         let servers = subject.servers.iter().map(|server| member(subject, server, true));
         let others = problems::users(subject).skip(subject.servers.len());
         Seen {
             namespace: namespace.to_owned(),
+            kind: subject.workload.kind.to_string(),
+            name: name.to_owned(),
             service: None,
             is_job: subject.workload.class == Class::Job,
             service_links: subject.workload.template.spec.service_links(),
@@ -73,6 +83,8 @@ impl Seen {
 fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member {
     let names = server.environment.variables().map(|variable| variable.name);
     let is_prefect = |name: &&str| name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
+    let alone = subject.workload.replicas.is_none_or(|replicas| replicas <= 1);
+    let whole = is_server && alone && redis::is_on_postgres(server) && redis::part(server).is_none();
     Member {
         place: subject.place(server.at),
         image_place: subject.place_of(server.at, "image"),
@@ -81,6 +93,7 @@ fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member
         database: database(server),
         migrates: !server.at.init && server.invocation.is_migration(),
         variables: names.filter(is_prefect).map(str::to_owned).collect(),
+        unshared: whole.then(|| redis::unshared(server, true)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! (The HTTP server is in `serve`.)
 
 pub mod commands;
+pub mod start;
 
 use std::rc::Rc;
 
