@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::support::settings::{deployment, judge};
 
 #[derive(serde::Deserialize)]
@@ -61,4 +63,71 @@ fn mark(value: &str, canary: &str) -> String {
         marked = marked.replace(piece, &with);
     }
     marked
+}
+
+/// A case of `tests/fixtures/truth/commands.json`, which `tests/live/record_truth.py` writes.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    case: String,
+    kind: String,
+    command: Vec<String>,
+    env: BTreeMap<String, String>,
+    /// By the release of Prefect.
+    runs: BTreeMap<String, Run>,
+}
+
+#[derive(serde::Deserialize)]
+struct Run {
+    exit: Option<i32>,
+    said: String,
+}
+
+impl Recorded {
+    /// The rule that has to find it, and whether it has to, by what that Prefect did.
+    fn wanted(&self, run: &Run) -> (&'static str, bool) {
+        match &*self.kind {
+            "workers" => ("PSG401", run.exit == Some(1) && run.said.starts_with("Multi-worker")),
+            "name" => ("PSG203", run.exit == Some(0)),
+            "tls" => ("PSG117", run.said == "ignored"),
+            "plugins" => ("PSG117", run.said == "off"),
+            other => panic!("{}: no such kind as {other}", self.case),
+        }
+    }
+
+    /// A Job for what names a database command, a Deployment for the rest.
+    fn manifest(&self, release: &str) -> Value {
+        let env: Vec<Value> =
+            self.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let image = format!("prefecthq/prefect:{release}-python3.12");
+        let container = json!({"name": "it", "image": image, "command": self.command, "env": env});
+        let spec = json!({"restartPolicy": "Never", "containers": [container]});
+        let (group, kind) = if self.kind == "name" { ("batch/v1", "Job") } else { ("apps/v1", "Deployment") };
+        json!({"apiVersion": group, "kind": kind, "metadata": {"name": "it", "namespace": "data"},
+            "spec": {"replicas": 1, "template": {"spec": spec}}})
+    }
+}
+
+#[test]
+fn judges_every_recorded_command_as_each_prefect_did() {
+    let path = crate::support::root().join("tests/fixtures/truth/commands.json");
+    let text = std::fs::read_to_string(path).expect("the cases are checked in");
+    let cases: Vec<Recorded> = serde_json::from_str(&text).expect("a list of cases");
+    let mut wrong = Vec::new();
+    let mut seen = BTreeMap::<(&str, bool), usize>::new();
+    for case in &cases {
+        for (release, run) in &case.runs {
+            let (rule, wanted) = case.wanted(run);
+            let found = judge(&case.manifest(release));
+            *seen.entry((rule, wanted)).or_default() += 1;
+            if found.lines.iter().any(|line| line.starts_with(rule)) != wanted {
+                wrong.push(format!("{release} {}: {rule} is wanted: {wanted}; {:?}", case.case, found.lines));
+            }
+        }
+    }
+    for rule in ["PSG401", "PSG203", "PSG117"] {
+        for wanted in [true, false] {
+            assert!(seen.contains_key(&(rule, wanted)), "no case of {rule}, wanted: {wanted}");
+        }
+    }
+    assert!(wrong.is_empty(), "{} disagree:\n{}", wrong.len(), wrong.join("\n"));
 }
