@@ -92,7 +92,7 @@ fn page() -> String {
             "`kind` of a request",
             "the kinds of Kubernetes workloads, `Rollout`, `Scale`, `Secret`; all else `other`".to_owned(),
         ),
-        ("`kind` of a patch", list(&["inject", "replace", "move", "remove", "pin", "annotate"])),
+        ("`kind` of a patch", list(&["inject", "replace", "move", "remove", "pin", "annotate", "lock"])),
         ("`verdict`", list(&verdicts) + "; `error` is a request that is no review, or our own failure"),
         ("`rule`", "the id, as in [rules.md](rules.md)".to_owned()),
         ("`severity`", list(&severities)),
