@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CHART = str(ROOT / "charts/prefect-guard")
-GUARD = os.environ.get("E2E_GUARD_IMAGE", "prefect-guard:0.1.0")
+GUARD = os.environ.get("E2E_GUARD_IMAGE", "prefect-guard:0.2.0")
 OLD = os.environ.get("E2E_OLD_PREFECT", "prefecthq/prefect:3.4.20-python3.11")
 NEW = os.environ.get("E2E_NEW_PREFECT", "prefecthq/prefect:3.8.8-python3.11")
 POSTGRES = os.environ.get("E2E_POSTGRES", "postgres:16")
