@@ -10,7 +10,7 @@ pub static RULE: Rule = Rule {
     id: "PSG117",
     name: "misleading-setting",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     summary: "a database setting that does not do what it says",
     page: include_str!("psg117_misleading_setting.md"),
     ..Rule::USUAL

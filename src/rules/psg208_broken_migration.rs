@@ -9,7 +9,7 @@ pub static RULE: Rule = Rule {
     id: "PSG208",
     name: "broken-migration",
     default: Level::Deny,
-    since: "0.1.0",
+    since: "0.2.0",
     summary: "a migration command that cannot work: it asks for confirmation, or Prefect has no such command or option",
     page: include_str!("psg208_broken_migration.md"),
     ..Rule::USUAL

@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     id: "PSG304",
     name: "servers-of-different-images",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     scope: Scope::Stream,
     summary: "two servers on one database with different images (`check`, `audit`)",
     page: include_str!("psg304_servers_of_different_images.md"),

@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
     id: "PSG401",
     name: "workers-without-redis",
     default: Level::Deny,
-    since: "0.1.0",
+    since: "0.2.0",
     summary: "`--workers` above 1 with SQLite, or without Redis: Prefect refuses to start",
     page: include_str!("psg401_workers_without_redis.md"),
     ..Rule::USUAL

@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     id: "PSG402",
     name: "replicas-without-redis",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     scope: Scope::ObjectAndScale,
     summary: "several replicas, or API and background services apart, without Redis",
     page: include_str!("psg402_replicas_without_redis.md"),

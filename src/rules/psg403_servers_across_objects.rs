@@ -11,7 +11,7 @@ pub static RULE: Rule = Rule {
     id: "PSG403",
     name: "servers-across-objects",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     scope: Scope::Stream,
     summary: "a second object with a server on the same database, without Redis (`check`, `audit`)",
     page: include_str!("psg403_servers_across_objects.md"),

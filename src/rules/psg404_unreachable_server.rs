@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     id: "PSG404",
     name: "unreachable-server",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     summary: "a server that listens on 127.0.0.1 alone, with a probe or a port for it",
     page: include_str!("psg404_unreachable_server.md"),
     ..Rule::USUAL

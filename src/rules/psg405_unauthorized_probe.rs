@@ -10,7 +10,7 @@ pub static RULE: Rule = Rule {
     id: "PSG405",
     name: "unauthorized-probe",
     default: Level::Warn,
-    since: "0.1.0",
+    since: "0.2.0",
     summary: "a probe without a password, of an API that asks for one",
     page: include_str!("psg405_unauthorized_probe.md"),
     ..Rule::USUAL
