@@ -42,7 +42,7 @@ pub fn decisions() -> anyhow::Result<Vec<Decided>> {
             "patched: server as the chart renders it",
             Endpoint::Mutate,
             created(Whose::Server, CHART),
-            Some(25.0),
+            Some(40.0),
         ),
         ("patched: server among 18 containers", Endpoint::Mutate, created(Whose::Server, LARGE), None),
         ("patched: server, 1 MB", Endpoint::Mutate, created(Whose::Server, HUGE), None),
@@ -55,7 +55,7 @@ pub fn decisions() -> anyhow::Result<Vec<Decided>> {
             None,
         ),
         ("names Prefect, is no server (worker)", Endpoint::Mutate, created(Whose::Worker, CHART), None),
-        ("unrelated", Endpoint::Mutate, created(Whose::Unrelated, CHART), Some(5.0)),
+        ("unrelated", Endpoint::Mutate, created(Whose::Unrelated, CHART), Some(8.0)),
         ("unrelated, 1 MB", Endpoint::Mutate, created(Whose::Unrelated, HUGE), None),
     ];
     let policy = Policy::default();
@@ -117,7 +117,7 @@ pub fn loads(binary: &Path) -> anyhow::Result<Vec<Loaded>> {
     let floor = Server::floor(&identity, &patch, &allow)?;
     let mut loads = Vec::new();
     for (what, whose, path, budget) in
-        [("patched", Whose::Server, "/mutate", 2.2), ("unrelated", Whose::Unrelated, "/allow", 1.3)]
+        [("patched", Whose::Server, "/mutate", 3.3), ("unrelated", Whose::Unrelated, "/allow", 3.3)]
     {
         let body = identity.file(what, &review(whose, CHART))?;
         for http in [Http::One, Http::Two] {
