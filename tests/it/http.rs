@@ -296,7 +296,7 @@ async fn one_line_a_decision_with_nothing_from_the_spec() {
         assert!(line.get(key).is_some(), "{key} is missing in {line}");
     }
     assert_eq!((&line["path"], &line["verdict"]), (&Value::from("mutate"), &Value::from("patch")));
-    assert_eq!(line["edits"], serde_json::json!(["inject"]));
+    assert_eq!(line["edits"], serde_json::json!(["inject", "annotate"]));
 }
 
 #[tokio::test]

@@ -477,7 +477,10 @@ fn what_is_left_to_say_stands_on_the_object_and_goes_with_it() {
         assert_eq!(own.get(FINDINGS).is_some(), own.get(CHECKED_BY).is_some());
         own[FINDINGS].as_str().map(str::to_owned)
     };
-    let mut out = manifest();
+    // One replica: several would have a finding of their own.
+    let mut plain = manifest();
+    plain["spec"]["replicas"] = json!(1);
+    let mut out = plain.clone();
     out["metadata"]["annotations"] = json!({"team": "data", FINDINGS: "all is well"});
     out["spec"]["template"]["metadata"]["annotations"] = json!({"prefect-guard.io/inject": "false"});
     let mut cluster = Cluster::create(&out);
@@ -494,7 +497,7 @@ fn what_is_left_to_say_stands_on_the_object_and_goes_with_it() {
     assert!(second.starts_with(&first) && second.contains("\nPSG302 "), "{second}");
     cluster.replace(&out);
     assert_eq!(findings(&cluster).as_ref(), Some(&first));
-    out["spec"] = manifest()["spec"].clone();
+    out["spec"] = plain["spec"].clone();
     cluster.apply(&out);
     assert_eq!(findings(&cluster), None);
     assert_eq!(cluster.live["metadata"]["annotations"], json!({"team": "data"}));
