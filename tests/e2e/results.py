@@ -54,7 +54,9 @@ def versions():
 
     kubernetes = json.loads(cluster.kubectl("version", "-ojson").ok())
     node = cluster.get("nodes")["items"][0]["status"]["nodeInfo"]
+    chart = (cluster.ROOT / "charts/prefect-guard/Chart.yaml").read_text()
     return {
+        "prefect-guard": re.search(r"(?m)^version: *(.+)$", chart)[1],
         "Kubernetes": kubernetes["serverVersion"]["gitVersion"],
         "kubectl": kubernetes["clientVersion"]["gitVersion"],
         "Helm": helm(), "kubelet": node["kubeletVersion"],
