@@ -1,5 +1,5 @@
 async def until_migrated(prefect):
-    """The exit code, once the schema is at this image's head or newer, or never came."""
+    """The exit code, once the schema is at this head or newer, or never came."""
     limit = int(OPTIONS.get("wait-timeout", "900"))
     job = f"Job {OPTIONS['job']}" if "job" in OPTIONS else "the Job that migrates"
     begun, told = time.monotonic(), None
