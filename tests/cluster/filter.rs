@@ -4,7 +4,7 @@ use crate::manifests::{nginx, worker};
 use crate::world::World;
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn what_is_no_server_is_never_sent() {
     let world = World::new("filter", &[]);
     let before = world.guard().answered();
@@ -18,7 +18,7 @@ fn what_is_no_server_is_never_sent() {
 
 /// Every object that the chart can render, given to the API server as a user's pipeline would.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn every_rendering_is_accepted() {
     let world = World::bare("accept");
     let kinds = r#"kinds=[{"group":"argoproj.io","versions":["v1alpha1"],"kind":"Rollout","resource":"rollouts","template":"/spec/template"}]"#;

@@ -113,7 +113,7 @@ webhooks:
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn an_image_that_another_webhook_rewrites_afterwards_is_followed() {
     let world = World::new("mirror", &[]);
     let (port, ca) = serve();

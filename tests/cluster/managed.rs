@@ -77,7 +77,7 @@ fn handshake(world: &World, port: u16, bundle: &str) -> Result<(), String> {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn two_guards_agree_and_no_handshake_ever_fails() {
     let world = World::bare("managed");
     world.register(&["--set", "tls.mode=managed"]);
@@ -136,7 +136,7 @@ fn a_restart_changes_nothing(world: &World, account: &Path) {
 
 /// What the account may not do, so that a test which runs as administrator cannot hide it.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn the_account_may_do_nothing_else() {
     let world = World::bare("rights");
     world.register(&["--set", "tls.mode=managed"]);

@@ -8,7 +8,7 @@ use crate::world::{World, init_containers, migration};
 const NEWER: &str = "prefecthq/prefect:3.6.0-python3.12";
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn a_created_server_gets_its_migration() {
     let world = World::new("create", &[]);
     let shown = world.run(&["create", "--dry-run=server", "-o=json", "-f=-"], &server("api")).done();
@@ -25,7 +25,7 @@ fn a_created_server_gets_its_migration() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn set_image_takes_the_migration_along() {
     let world = World::new("image", &[]);
     world.apply(&server("api")).done();
@@ -35,7 +35,7 @@ fn set_image_takes_the_migration_along() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn applying_again_from_the_client_makes_no_new_generation() {
     let world = World::new("client", &[]);
     world.apply(&server("api")).done();
@@ -55,7 +55,7 @@ fn applying_again_from_the_client_makes_no_new_generation() {
 
 /// As Argo CD does with `ServerSideApply=true`: another manager, forced, the same manifest at every sync.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn applying_again_from_the_server_makes_no_new_generation() {
     let world = World::new("server", &[]);
     let sync = |manager: &str, manifest: &str| {
@@ -83,7 +83,7 @@ fn applying_again_from_the_server_makes_no_new_generation() {
 
 /// An initContainer that joins by server-side apply is stored behind ours; ours has to come last again.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn ours_stays_behind_an_init_container_that_joins_and_goes() {
     let world = World::new("order", &[]);
     let with_wait = server("api").replace(
@@ -117,7 +117,7 @@ fn ours_stays_behind_an_init_container_that_joins_and_goes() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn opting_out_takes_it_away_again() {
     let world = World::new("optout", &[]);
     world.apply(&server("api")).done();
@@ -131,7 +131,7 @@ fn opting_out_takes_it_away_again() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn what_leaves_the_template_alone_goes_by() {
     let world = World::new("calm", &[]);
     world.apply(&server("api")).done();

@@ -4,7 +4,7 @@ use crate::manifests::{IMAGE, deployment, job, nginx, server, worker};
 use crate::world::{World, until};
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn only_a_changed_server_is_refused_while_the_guard_is_down() {
     let mut world = World::new("outage", &[]);
     world.apply(&server("api")).done();
@@ -58,7 +58,7 @@ fn only_a_changed_server_is_refused_while_the_guard_is_down() {
 
 /// The way out of docs/emergency.md.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn the_emergency_exit_opens() {
     let mut world = World::new("exit", &[]);
     world.stop_guard();
@@ -71,7 +71,7 @@ fn the_emergency_exit_opens() {
 
 /// A namespace goes away with servers in it, while the guard is down.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG and a controller manager, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server and a controller manager: run tests/cluster/run"]
 fn a_namespace_can_be_deleted_while_the_guard_is_down() {
     let mut world = World::new("namespace", &[]);
     world.apply(&server("api")).done();

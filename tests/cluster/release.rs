@@ -70,14 +70,14 @@ fn keeps_what_the_guard_wrote(test: &str, flags: &[&str]) {
 
 /// Helm 3 merges three ways, and Helm 4 does with this flag.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn a_three_way_merge_keeps_what_the_guard_wrote() {
     let four = World::bare("helm").helm(&["version", "--template={{.Version}}"]).done().starts_with("v4");
     keeps_what_the_guard_wrote("merge", if four { &["--server-side=false"] } else { &[] });
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG and Helm 4, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server and Helm 4: run tests/cluster/run"]
 fn a_server_side_apply_keeps_what_the_guard_wrote() {
     keeps_what_the_guard_wrote("ssa", &["--server-side=true"]);
 }

@@ -7,7 +7,7 @@ use crate::world::{World, migration, until};
 const CANARY: &str = "hunter2-canary";
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn a_refusal_names_the_place_and_the_remedy_and_no_secret() {
     let world = World::new("refusal", &[]);
     let bad = server_with("api", &format!("postgresql://prefect:{CANARY}@db:5432/prefect"));
@@ -24,7 +24,7 @@ fn a_refusal_names_the_place_and_the_remedy_and_no_secret() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn warnings_reach_the_terminal() {
     let world = World::new("warning", &[]);
     let said =
@@ -35,7 +35,7 @@ fn warnings_reach_the_terminal() {
 
 /// A server that was faulty before the guard came can be restarted and scaled; only new faults are refused.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn old_faults_only_warn() {
     let world = World::new("ratchet", &[]);
     world.kubectl(&["label", "namespace", &world.name, "prefect-guard.io/enabled=false"]).done();
@@ -50,7 +50,7 @@ fn old_faults_only_warn() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn destructive_jobs_are_refused_and_flow_runs_are_not_looked_at() {
     let world = World::new("jobs", &[]);
     let said = world.apply(&job("reset", "prefect, server, database, reset, -y")).refused();
@@ -61,7 +61,7 @@ fn destructive_jobs_are_refused_and_flow_runs_are_not_looked_at() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn labelled_secrets_are_checked_and_no_others_are_sent() {
     let world = World::new("secrets", &["--set", "webhook.secrets.enabled=true"]);
     let secret = |name: &str, labels: &str, url: &str| {
@@ -87,7 +87,7 @@ fn labelled_secrets_are_checked_and_no_others_are_sent() {
 
 /// Whoever holds the right passes; whoever does not is refused as before.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn the_glass_can_be_broken_by_whom_it_is_for() {
     let world = World::bare("glass");
     world.kubectl(&["create", "role", "deploy", "--verb=create", "--resource=deployments.apps"]).done();
@@ -109,7 +109,7 @@ fn the_glass_can_be_broken_by_whom_it_is_for() {
 
 /// A kind of the policy's: its filter bears nulls, it is injected, and never blocks.
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn a_kind_of_your_own_is_treated_as_a_deployment() {
     let mut world = World::bare("kinds");
     let group = format!("{}.example.com", world.name);
@@ -150,7 +150,7 @@ fn a_kind_of_your_own_is_treated_as_a_deployment() {
 }
 
 #[test]
-#[ignore = "needs PREFECT_GUARD_TEST_KUBECONFIG, see the head of tests/cluster/main.rs"]
+#[ignore = "needs an API server: run tests/cluster/run"]
 fn audit_and_eject_see_what_runs() {
     let mut world = World::alone("audit", &[]);
     world.apply(&server("api")).done();
