@@ -1,4 +1,4 @@
-//! What looks like Prefect and is not judged, told of in one line a kind: an exit code of 0 is no approval of it.
+//! What looks like Prefect and is not judged, reported in one line a kind: an exit code of 0 is no approval of it.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::note;
 use crate::manifest::Object;
 use crate::text::{clip, printable};
 
-/// What was told already.
+/// What was reported already.
 #[derive(Default)]
 pub(super) struct PassedOver(BTreeSet<String>);
 

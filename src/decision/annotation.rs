@@ -58,16 +58,16 @@ fn text(findings: &[Finding]) -> Option<String> {
         return Some(whole).filter(|text| !text.is_empty());
     }
     let mut text = String::new();
-    let mut told = 0;
+    let mut shown = 0;
     for line in &lines {
         if text.len() + line.len() + 1 > LIMIT - MORE {
             break;
         }
         text.push_str(line);
         text.push('\n');
-        told += 1;
+        shown += 1;
     }
-    Some(format!("{text}and {} more", lines.len() - told))
+    Some(format!("{text}and {} more", lines.len() - shown))
 }
 
 #[cfg(test)]
@@ -100,12 +100,12 @@ mod tests {
             for count in 1..200 {
                 let names: Vec<String> = (0..count).map(|n| format!("{n:0length$}")).collect();
                 let text = text(&findings(&names)).expect("findings");
-                let told = text.lines().filter(|line| line.starts_with("PSG999")).count();
+                let shown = text.lines().filter(|line| line.starts_with("PSG999")).count();
                 let more =
                     text.lines().last().and_then(|line| line.strip_prefix("and ")?.strip_suffix(" more"));
                 let more: usize = more.map_or(0, |number| number.parse().expect("a number"));
                 assert!(text.len() <= LIMIT, "{} bytes", text.len());
-                assert_eq!(told + more, count);
+                assert_eq!(shown + more, count);
             }
         }
     }

@@ -65,7 +65,7 @@ impl Decision {
     }
 }
 
-/// The most that is told of an exemption's reason, in bytes.
+/// The most that is reported of an exemption's reason, in bytes.
 const REASON: usize = 200;
 
 /// Decides one request.
@@ -175,7 +175,7 @@ fn judge(
         ratchet(&mut decision.findings, old, settings);
     }
     if endpoint == Endpoint::Mutate && !decision.silent {
-        // A controller would undo an annotation as it would an injection.
+        // A controller would undo the annotation, also one that takes an injection over.
         if settings.report_annotation && workload.class == Class::Server && workload.controller.is_none() {
             decision.annotations = annotation::operations(workload, &left(&subject, &decision.findings));
         }

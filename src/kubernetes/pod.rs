@@ -296,6 +296,11 @@ impl<'a> Container<'a> {
         parse(self.text.get()).unwrap_or_default()
     }
 
+    /// The words of its command line: `command`, then `args`.
+    pub fn argv(&self) -> impl Iterator<Item = &str> + Clone {
+        self.command.iter().chain(&self.args).map(|word| &**word)
+    }
+
     /// The commands that the kubelet runs inside the container, with their field: hooks and probes.
     pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &[Text<'a>])> {
         let hooks = [

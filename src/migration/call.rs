@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use super::preparation::{self, Repeated};
 use super::script::{SCRIPT, WAIT, Wish};
-use crate::kubernetes::Container;
 use crate::kubernetes::image::ImageRef;
 use crate::policy::{MigrationMode, Serialize};
 use crate::server::Server;
@@ -90,7 +89,7 @@ pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
     let position =
         call.position.filter(|_| call.action == Action::Upgrade && !call.orion && !call.elsewhere)?;
     let plain = matches!(position.program_kind, Program::Prefect | Program::PythonModule);
-    let argv: Vec<&'a str> = argv(job.container).collect();
+    let argv: Vec<&'a str> = job.container.argv().collect();
     // Options of the upgrade, a revision say, are for the upgrade alone to understand.
     let usual = matches!(argv[position.subcommand..], ["server", "database", "upgrade", "-y" | "--yes"]);
     let restarts = argv[..position.program].iter().any(|word| programs::restarts(basename(word)));
@@ -108,16 +107,11 @@ pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
     Some(CommandLine { command, args, locked: true })
 }
 
-/// The words of a container's command and args.
-pub(super) fn argv<'c>(container: &'c Container<'_>) -> impl Iterator<Item = &'c str> {
-    container.command.iter().chain(&container.args).map(|word| &**word)
-}
-
 /// Where the server's call stands in the container's own argv, if the migration can stand there too.
 pub(super) fn position(server: &Server<'_>) -> Option<Position> {
     let position = server.invocation.server()?.position?;
     let container = server.container;
-    let mut before = container.command.iter().chain(&container.args).take(position.program);
+    let mut before = container.argv().take(position.program);
     let restarts = before.any(|token| programs::restarts(basename(token)));
     (!restarts).then_some(position)
 }
@@ -192,7 +186,7 @@ fn in_place<'a>(
     tail: Option<[Word<'a>; 4]>,
 ) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let container = server.container;
-    let argv: Vec<&'a str> = container.command.iter().chain(&container.args).map(|token| &**token).collect();
+    let argv: Vec<&'a str> = container.argv().collect();
     // Who only waits does not call Prefect.
     let mut program = tail.as_ref().map_or_else(Vec::new, |_| prefect_program(&argv, position));
     // Where it stands behind `server` it is not among what is kept.
@@ -271,7 +265,7 @@ fn from_scratch<'a>(
 /// installs packages, others fill the environment), and the part of its script that prepares.
 fn before_script<'a>(server: &Server<'a>) -> Vec<Word<'a>> {
     let container = server.container;
-    let argv = |count: usize| container.command.iter().chain(&container.args).take(count).map(|word| &**word);
+    let argv = |count: usize| container.argv().take(count);
     let repeated = preparation::repeated(server).filter(|repeated| !repeated.before.trim().is_empty());
     if let Some(Repeated { shell, script, before }) = repeated {
         let name = argv(shell + 1).last().map_or("sh", basename);
@@ -293,9 +287,9 @@ fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Wo
     let bare = || is_official(&server.container.image).then_some(Cow::Borrowed("python"));
     let Some(position) = position else { return bare() };
     let container = server.container;
-    let token = container.command.iter().chain(&container.args).nth(position.program)?;
+    let token = container.argv().nth(position.program)?;
     match position.program_kind {
-        Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(&**token)),
+        Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(token)),
         Program::RunnerModule => Some(Cow::Borrowed("python")),
         Program::Packaged => None,
         Program::Prefect | Program::Asgi

@@ -64,7 +64,8 @@ fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, 
 
 /// The container as JSON.
 ///
-/// `resources` are the server's where the policy has none: initContainers run before it, so they add nothing to the pod's effective request.
+/// `resources` are the server's where the policy has none: initContainers run before it, so they add nothing to the
+/// pod's effective request.
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
 pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -> Box<RawValue> {

@@ -104,7 +104,7 @@ pub fn locks(
         let (command, args) = match before {
             Some(before) => {
                 let then = before.container(&job.container.name)?;
-                let same = without_lock(then)? == call::argv(job.container).collect::<Vec<_>>();
+                let same = without_lock(then)? == job.container.argv().collect::<Vec<_>>();
                 same.then(|| (owned(&then.command), owned(&then.args)))?
             }
             None if wanted => {

@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::kubernetes::Container;
-use crate::prefect::settings::Field;
+use crate::prefect::settings::picks_database;
 use crate::server::Server;
 use crate::shell::command::{Call, Change, Preparation};
 
@@ -81,7 +81,7 @@ pub(super) fn repeated<'a>(lead: &Server<'a>) -> Option<Repeated<'a>> {
 
 /// A word of the container's argv.
 fn word<'a>(container: &'a Container<'a>, index: usize) -> Option<&'a str> {
-    container.command.iter().chain(&container.args).nth(index).map(|word| &**word)
+    container.argv().nth(index)
 }
 
 /// Whether the server's script sets what a migration needs to reach the same database, otherwise than `env` does.
@@ -98,24 +98,4 @@ fn sets_database(lead: &Server<'_>) -> bool {
         || lead.invocation.profile_settings.iter().any(|(name, _)| {
             picks_database(name) && !pod.variables().any(|known| known.name.eq_ignore_ascii_case(name))
         })
-}
-
-/// Whether a variable has a say in which database is reached, or in whether it lets one in.
-fn picks_database(name: &str) -> bool {
-    let picks = |field: Field| {
-        field.is_component()
-            || field.is_group()
-            || field.is_tls()
-            || matches!(
-                field,
-                Field::Url | Field::OrionUrl | Field::SearchPath | Field::Profile | Field::ProfilesPath
-            )
-    };
-    Field::named(name).is_some_and(|(field, _)| picks(field))
-        // What asyncpg reads by itself.
-        || matches!(
-            name,
-            "PGHOST" | "PGPORT" | "PGUSER" | "PGPASSWORD" | "PGPASSFILE" | "PGDATABASE" | "PGSSLMODE" | "PGSSLROOTCERT"
-                | "PGSSLCERT" | "PGSSLKEY" | "PGSSLCRL" | "PGSERVICE" | "PGSERVICEFILE"
-        )
 }

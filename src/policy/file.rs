@@ -45,7 +45,7 @@ struct File {
     /// The migration initContainer.
     #[serde(default)]
     migration: Migration,
-    /// Where findings are told beside the answer.
+    /// Where findings are reported besides the answer.
     #[serde(default)]
     report: Reporting,
     /// Prefixes of values that something fills in before Prefect starts (secret injectors), added to the built-in
@@ -159,7 +159,7 @@ struct Migration {
     controllers: Option<Vec<Controller>>,
 }
 
-/// Where findings are told beside the answer.
+/// Where findings are reported besides the answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Reporting {

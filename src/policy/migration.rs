@@ -4,6 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::prefect::settings::picks_database;
+use crate::text::clip;
+
 /// Who migrates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -41,7 +44,7 @@ pub struct Variable {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Variable")]
 struct Written {
-    /// Its name. None that picks the database.
+    /// Its name. None that picks the database or logs in to it.
     name: String,
     /// Its value.
     value: String,
@@ -52,17 +55,12 @@ impl TryFrom<Written> for Variable {
 
     /// The migration of another database than the server's would be worse than none.
     fn try_from(Written { name, value }: Written) -> Result<Self, String> {
-        let upper = name.to_uppercase();
-        let picks = ["CONNECTION_URL", "_DATABASE_PASSWORD", "_DATABASE_HOST", "_DATABASE_NAME", "_DATABASE"];
         match () {
             () if name.is_empty() || name.contains(['=', '\0']) => {
                 Err("a variable's name is not empty and holds no `=`".to_owned())
             }
-            () if upper.starts_with("PREFECT_") && picks.iter().any(|end| upper.ends_with(end)) => {
-                Err(format!(
-                    "`{}` picks the database, which has to be the server's",
-                    crate::text::clip(&name, 80)
-                ))
+            () if picks_database(&name) => {
+                Err(format!("`{}` picks the database, which has to be the server's", clip(&name, 80)))
             }
             () => Ok(Variable { name, value }),
         }
@@ -188,6 +186,38 @@ impl Migration {
             let entry = serde_json::value::to_raw_value(variable).expect("two strings always serialise");
             self.env.retain(|(name, _)| *name != variable.name);
             self.env.push((variable.name.clone(), entry));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Variable, Written};
+
+    fn is_taken(name: &str) -> bool {
+        Variable::try_from(Written { name: name.to_owned(), value: "x".to_owned() }).is_ok()
+    }
+
+    #[test]
+    fn no_variable_picks_another_database_or_login() {
+        for name in [
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+            "prefect_api_database_connection_url",
+            "PREFECT_ORION_DATABASE_CONNECTION_URL",
+            "PREFECT_SERVER_DATABASE_HOST",
+            "PREFECT_SERVER_DATABASE_PORT",
+            "PREFECT_SERVER_DATABASE_DRIVER",
+            "PREFECT_API_DATABASE_PASSWORD",
+            "PREFECT_SERVER_DATABASE",
+            "PREFECT_PROFILE",
+            "PGHOST",
+            "",
+            "A=B",
+        ] {
+            assert!(!is_taken(name), "{name}");
+        }
+        for name in ["PREFECT_API_DATABASE_TIMEOUT", "PREFECT_LOGGING_LEVEL", "HTTPS_PROXY", "TZ"] {
+            assert!(is_taken(name), "{name}");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Reader<'_> {
         let container = self.reading.container;
         let reference = format!("$({name})");
         let own = self.environment();
-        let mut words = container.command.iter().chain(&container.args);
+        let mut words = container.argv();
         self.reading.invocation.unreadable
             || words.any(|word| word.contains(name))
             || own.variables().any(|variable| own.written(variable.index).contains(&reference))

@@ -334,6 +334,26 @@ pub const SERVER_DATABASE: &str = "PREFECT_SERVER_DATABASE_";
 /// The prefix of their older names.
 pub const API_DATABASE: &str = "PREFECT_API_DATABASE_";
 
+/// Whether a variable has a say in which database is reached, or in whether it lets one in.
+pub fn picks_database(name: &str) -> bool {
+    let picks = |field: Field| {
+        field.is_component()
+            || field.is_group()
+            || field.is_tls()
+            || matches!(
+                field,
+                Field::Url | Field::OrionUrl | Field::SearchPath | Field::Profile | Field::ProfilesPath
+            )
+    };
+    Field::named(name).is_some_and(|(field, _)| picks(field))
+        // What asyncpg reads by itself.
+        || matches!(
+            name,
+            "PGHOST" | "PGPORT" | "PGUSER" | "PGPASSWORD" | "PGPASSFILE" | "PGDATABASE" | "PGSSLMODE" | "PGSSLROOTCERT"
+                | "PGSSLCERT" | "PGSSLKEY" | "PGSSLCRL" | "PGSERVICE" | "PGSERVICEFILE"
+        )
+}
+
 impl Field {
     /// All that is known of it.
     pub fn setting(self) -> &'static Setting {

@@ -98,7 +98,7 @@ impl Suspect {
             },
             () if !has_settings => None,
             () => {
-                let mut words = container.command.iter().chain(&container.args).map(|word| basename(word));
+                let mut words = container.argv().map(basename);
                 if words.clone().any(programs::serves_applications) {
                     return Some(Suspect::Application);
                 }

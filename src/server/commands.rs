@@ -93,7 +93,7 @@ const OURS: &str = "prefect-guard:";
 
 /// The command line of a Job that was given the lock, without it: what its author wrote.
 pub fn without_lock<'c>(container: &'c Container<'_>) -> Option<Vec<&'c str>> {
-    let argv: Vec<&str> = container.command.iter().chain(&container.args).map(|word| &**word).collect();
+    let argv: Vec<&str> = container.argv().collect();
     let script = argv.iter().position(|word| word.contains(OURS))?;
     let python = script.checked_sub(2).filter(|_| argv[script - 1] == "-c")?;
     let options = argv[script + 1..].iter().take_while(|word| word.starts_with("--")).count();

@@ -1,4 +1,4 @@
-//! What `prefect server start` is told on its own command line.
+//! What `prefect server start` is given on its own command line.
 
 use super::Server;
 use crate::prefect::values::integer;
@@ -13,9 +13,9 @@ pub struct Start<'s> {
 
 /// What an option is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Setting {
     /// It is not there.
-    Nothing,
+    Absent,
     /// This.
     Value(String),
     /// What the manifest does not show.
@@ -37,8 +37,8 @@ impl Start<'_> {
     /// The number behind the last `--workers`, where it is visible.
     pub fn workers(self) -> Option<i64> {
         match self.option("--workers") {
-            Told::Value(number) => integer(&number),
-            Told::Nothing | Told::NotVisible => None,
+            Setting::Value(number) => integer(&number),
+            Setting::Absent | Setting::NotVisible => None,
         }
     }
 
@@ -49,10 +49,10 @@ impl Start<'_> {
     }
 
     /// What the last `NAME VALUE` or `NAME=VALUE` says.
-    pub fn option(self, name: &str) -> Told {
+    pub fn option(self, name: &str) -> Setting {
         let seen = |word: Option<&Word>| match word.map(Word::known) {
-            Some(Some(value)) => Told::Value(value.to_owned()),
-            Some(None) | None => Told::NotVisible,
+            Some(Some(value)) => Setting::Value(value.to_owned()),
+            Some(None) | None => Setting::NotVisible,
         };
         let prefix = format!("{name}=");
         let found = self.words.iter().enumerate().rev().find_map(|(at, word)| match word {
@@ -61,8 +61,8 @@ impl Start<'_> {
         });
         // A word that is not visible may be any option.
         found.unwrap_or_else(|| match self.words.iter().any(Word::has_unknown) {
-            true => Told::NotVisible,
-            false => Told::Nothing,
+            true => Setting::NotVisible,
+            false => Setting::Absent,
         })
     }
 }
