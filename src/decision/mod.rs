@@ -174,7 +174,15 @@ fn judge(
     if endpoint == Endpoint::Validate && decision.denies() {
         ratchet(&mut decision.findings, old, settings);
     }
-    if endpoint == Endpoint::Mutate && !decision.silent {
+    // A Job's template is immutable: what was locked is put back, whatever the policy says of it now.
+    let mut restored = match endpoint {
+        Endpoint::Mutate if old.is_some() => subject.plan.locks.clone(),
+        _ => Vec::new(),
+    };
+    if !restored.is_empty() {
+        decision.edits = restored.iter().map(Fix::verb).collect();
+        decision.operations = migration::operations(workload, restored.iter_mut().collect());
+    } else if endpoint == Endpoint::Mutate && !decision.silent {
         // A controller would undo the annotation, also one that takes an injection over.
         if settings.report_annotation && workload.class == Class::Server && workload.controller.is_none() {
             decision.annotations = annotation::operations(workload, &left(&subject, &decision.findings));

@@ -134,7 +134,7 @@ pub fn first(
 }
 
 /// What the server's script does that a migration outside of it cannot do.
-fn in_script(lead: &Server<'_>) -> Option<Blocker> {
+pub(super) fn in_script(lead: &Server<'_>) -> Option<Blocker> {
     if !call::is_known(lead) {
         return Some(match preparation::of(lead).installs_prefect {
             true => Blocker::Unprepared(Unprepared::InstallsPrefect),
@@ -239,6 +239,11 @@ pub fn network_hazard(workload: &Workload<'_>) -> Option<Hazard> {
         .iter()
         .find(|known| known.applies(&metadata.annotations, &metadata.labels))
         .map(|known| known.hazard)
+}
+
+/// Whether an annotation or label switches one of these injectors on or off.
+pub(super) fn switches_an_injector(key: &str) -> bool {
+    HAZARDS.iter().any(|known| known.on.0 == key || known.off == Some(key))
 }
 
 /// How a hazard shows in a template's metadata, and what takes it away.

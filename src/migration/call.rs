@@ -48,15 +48,16 @@ pub fn derive<'a>(server: &Server<'a>, wish: &Wish<'_>) -> CommandLine<'a> {
     let can_lock = !position.is_some_and(|position| position.program_kind == Program::Packaged)
         && !server.database.is_visibly_sqlite()
         && !orion;
-    // To wait without Python is not possible, whatever is said of the lock.
-    let waits = wish.mode == MigrationMode::Wait && can_lock;
-    let named = || beside(server, position).or_else(|| interpreter(server, position));
+    let named =
+        can_lock.then(|| beside(server, position).or_else(|| interpreter(server, position))).flatten();
+    // Who cannot wait migrates: a Python that is not there would hold the pod up for ever.
+    let waits = wish.mode == MigrationMode::Wait && named.is_some();
     let python = match wish.serialize {
         _ if !can_lock => None,
-        _ if waits => named().or(Some(Cow::Borrowed("python"))),
+        _ if waits => named,
         Serialize::Never => None,
-        Serialize::Auto => named(),
-        Serialize::Always => named().or(Some(Cow::Borrowed("python"))),
+        Serialize::Auto => named,
+        Serialize::Always => named.or(Some(Cow::Borrowed("python"))),
     };
     let locked = python.is_some();
     let profile = call.and_then(|call| call.profile.as_ref()?.known()).filter(|name| !name.contains('$'));
@@ -83,7 +84,7 @@ pub fn derive<'a>(server: &Server<'a>, wish: &Wish<'_>) -> CommandLine<'a> {
 /// The upgrade of a Job as its author wrote it, under the lock; `None` where it is left alone.
 pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
     let [call] = job.invocation.calls.as_slice() else { return None };
-    if without_lock(job.container).is_some() {
+    if wish.serialize == Serialize::Never || without_lock(job.container).is_some() {
         return None;
     }
     let position =

@@ -1,6 +1,7 @@
 //! The migration container: built from the server's, so that both run the same Prefect on the same database.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use serde::{Serialize, Serializer};
@@ -89,17 +90,25 @@ pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -
     json(&container)
 }
 
+/// The names that a container's variables refer to as `$(NAME)`.
+pub(super) fn referenced<'c>(container: &'c Container<'_>) -> impl Iterator<Item = &'c str> {
+    let values = container.env.iter().filter_map(|variable| variable.value.as_deref());
+    values.flat_map(|value| value.split("$(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)))
+}
+
 /// The server's lists, with the variables that the policy has for the migration: in the place of one of the same name,
-/// or after all others.
+/// or after all others. A variable that others of the server refer to stays the server's: a URL may be made of it.
 pub(super) fn lists<'a>(server: &Container<'a>, policy: &'a Policy) -> Written<'a> {
     let mut lists = server.written();
-    let mut more: Vec<_> = policy.env.iter().collect();
+    let referenced: BTreeSet<&str> =
+        if policy.env.is_empty() { BTreeSet::new() } else { referenced(server).collect() };
+    let mut more: Vec<_> = policy.env.iter().filter(|(name, _)| !referenced.contains(&**name)).collect();
     for (entry, variable) in lists.env.iter_mut().zip(&server.env) {
-        if let Some((_, own)) = policy.env.iter().find(|(name, _)| *name == *variable.name) {
+        if let Some((_, own)) = more.iter().find(|(name, _)| *name == *variable.name) {
             *entry = Raw::from(&**own);
-            more.retain(|(name, _)| *name != *variable.name);
         }
     }
+    more.retain(|(name, _)| !server.env.iter().any(|variable| *name == *variable.name));
     lists.env.extend(more.into_iter().map(|(_, own)| Raw::from(&**own)));
     lists
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::blocker::Blocker;
+use super::blocker::{self, Blocker};
 use super::call;
 use super::container::{self, NAME};
 use super::plan::Plan;
@@ -92,11 +92,12 @@ pub fn make(
     (lead, plan): (&Server<'_>, &Plan<'_>),
     order: Order,
 ) -> Result<Value, Refusal> {
-    refuse(lead, plan)?;
+    refuse(workload, lead)?;
     let wish = Wish {
         mode: MigrationMode::Run,
         preview: order.preview,
-        exempted: !order.preview,
+        // A Job that ends well without having migrated the server's database would be worse than none.
+        exempted: false,
         ..Wish::of(settings, own)
     };
     let call = call::derive(lead, &wish);
@@ -125,11 +126,13 @@ pub fn make(
     Ok(job)
 }
 
-fn refuse(lead: &Server<'_>, plan: &Plan<'_>) -> Result<(), Refusal> {
+/// What stands in the way of a container of ours may be no reason here, and the other way round: a Job is asked for
+/// just where nothing is injected.
+fn refuse(workload: &Workload<'_>, lead: &Server<'_>) -> Result<(), Refusal> {
     if lead.database.is_visibly_sqlite() || lead.database.is_throwaway_sqlite() {
         return Err(Refusal::Sqlite);
     }
-    match &plan.blocker {
+    match blocker::in_script(lead) {
         Some(Blocker::Unprepared(unprepared)) => {
             let (why, help) = unprepared.reason();
             Err(Refusal::InScript(why, help))
@@ -142,8 +145,10 @@ fn refuse(lead: &Server<'_>, plan: &Plan<'_>) -> Result<(), Refusal> {
             "Prefect is found only in an environment that the server's own script sets up",
             "call it by its absolute path",
         )),
-        Some(Blocker::OrdinaryProxy(name)) => Err(Refusal::Proxy(name.clone())),
-        _ => Ok(()),
+        _ => match blocker::ordinary_proxy(workload, lead) {
+            Some(name) => Err(Refusal::Proxy(name.to_owned())),
+            None => Ok(()),
+        },
     }
 }
 
@@ -183,8 +188,13 @@ fn pod_metadata(metadata: &Value) -> Value {
         entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let mut found = Map::new();
-    let labels = kept(&metadata["labels"], &|key| key == "azure.workload.identity/use");
-    let mut annotations = kept(&metadata["annotations"], &|key| key.starts_with("vault.hashicorp.com/"));
+    // A mesh that the server is left out of would keep the Job's pod from ending.
+    let labels = kept(&metadata["labels"], &|key| {
+        key == "azure.workload.identity/use" || blocker::switches_an_injector(key)
+    });
+    let mut annotations = kept(&metadata["annotations"], &|key| {
+        key.starts_with("vault.hashicorp.com/") || blocker::switches_an_injector(key)
+    });
     if !annotations.is_empty() {
         // An agent that stays would keep the Job from ending.
         annotations.insert("vault.hashicorp.com/agent-pre-populate-only".to_owned(), json!("true"));

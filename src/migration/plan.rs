@@ -94,10 +94,15 @@ pub fn locks(
     own: &Own<'_>,
     before: Option<&Before<'_>>,
 ) -> Vec<Fix> {
-    if workload.kind != "Job" {
+    if workload.class != Class::Job || workload.kind != "Job" {
         return Vec::new();
     }
-    let wanted = settings.migration.jobs == Jobs::Lock && settings.inject && !own.opts_out(settings);
+    // A CronJob makes its Jobs once; another controller may compare, and make them anew.
+    let by_cron_job = workload.controller.as_ref().is_some_and(|owner| &*owner.kind == "CronJob");
+    let wanted = settings.migration.jobs == Jobs::Lock
+        && settings.inject
+        && !own.opts_out(settings)
+        && (by_cron_job || !blocker::is_controlled(workload, settings));
     // A Job that ran on SQLite runs on.
     let wish = Wish { exempted: true, ..Wish::of(settings, own) };
     let lock = |job: &Server<'_>| {

@@ -3,6 +3,7 @@
 //! Kubernetes expands `$(VAR)` and halves `$$` in commands: no script holds either (a test says so).
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use crate::policy::annotations::Own;
 use crate::policy::{MigrationMode, Mode, OnNewerSchema, Serialize, Settings, Timeouts};
@@ -81,6 +82,7 @@ impl<'a> Wish<'a> {
         let mut options = vec![self.on_newer()];
         options.extend(seconds("database-timeout", bounds.database));
         options.extend(seconds("wait-timeout", bounds.wait));
+        options.extend(self.exempted.then_some(Cow::Borrowed(ON_SQLITE)));
         options.extend(self.job.map(|job| Cow::Owned(format!("--job={job}"))));
         options.extend(profile.map(|name| Cow::Owned(format!("--profile={name}"))));
         options
@@ -91,6 +93,6 @@ impl<'a> Wish<'a> {
     }
 }
 
-fn seconds<'w>(name: &str, bound: Option<u32>) -> Option<Cow<'w, str>> {
+fn seconds<'w>(name: &str, bound: Option<NonZeroU32>) -> Option<Cow<'w, str>> {
     bound.map(|seconds| Cow::Owned(format!("--{name}={seconds}")))
 }

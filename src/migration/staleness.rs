@@ -78,7 +78,7 @@ impl Wanted<'_> {
         // A policy that begins to enforce is no reason to replace pods.
         let matters = |word: &&str| *word != ON_SQLITE;
         let wanted = self.call.command.iter().chain(&self.call.args).map(|word| &**word);
-        let found = ours.command.iter().chain(&ours.args).map(|token| modern(token));
+        let found = ours.argv().map(modern);
         let (wanted, found): (Vec<&str>, Vec<&str>) =
             (wanted.filter(matters).collect(), found.filter(matters).collect());
         match found.strip_suffix(wanted.as_slice()) {
@@ -111,12 +111,8 @@ impl Wanted<'_> {
 
     /// The names of variables of which another value would change what the server's variables resolve to.
     fn redirecting(&self) -> BTreeSet<&str> {
-        let mut names = BTreeSet::new();
-        for variable in self.server.env.iter() {
-            names.insert(&*variable.name);
-            let value = variable.value.as_deref().unwrap_or_default();
-            names.extend(value.split("$(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)));
-        }
+        let mut names: BTreeSet<&str> = container::referenced(self.server).collect();
+        names.extend(self.server.env.iter().map(|variable| &*variable.name));
         names
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::migration::{Controller, Fragment, Jobs, MigrationMode, Timeouts, Variable};
+use super::migration::{Controller, Jobs, MigrationMode, Resources, SecurityContext, Timeouts, Variable};
 use super::settings::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};
 use crate::kubernetes::kind::KindSetting;
 use crate::rule::{Catalogue, Level, Rule};
@@ -147,10 +147,10 @@ struct Migration {
     env: Option<Vec<Variable>>,
     /// Requests and limits of the migration. By default the server's.
     #[serde(default)]
-    resources: Option<Fragment>,
+    resources: Option<Resources>,
     /// The security context of the migration's container. By default the server's.
     #[serde(default)]
-    security_context: Option<Fragment>,
+    security_context: Option<SecurityContext>,
     /// Bounds in seconds.
     #[serde(default)]
     timeouts: Option<Timeouts>,
@@ -363,7 +363,7 @@ fn settle_migration(settled: &mut super::Migration, written: Migration) {
     }
     settled.resources = written.resources.or(settled.resources.take());
     settled.security_context = written.security_context.or(settled.security_context.take());
-    settled.timeouts = written.timeouts.unwrap_or(settled.timeouts);
+    settled.timeouts = written.timeouts.unwrap_or_default().over(settled.timeouts);
     if let Some(controllers) = written.controllers {
         settled.controllers = controllers;
     }

@@ -1,9 +1,14 @@
 //! What the policy says of the migration alone: how it is done, and what its container has that the server's has not.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
+use crate::kubernetes::quantity;
+use crate::prefect::field::Field;
 use crate::prefect::settings::picks_database;
 use crate::text::clip;
 
@@ -56,10 +61,11 @@ impl TryFrom<Written> for Variable {
     /// The migration of another database than the server's would be worse than none.
     fn try_from(Written { name, value }: Written) -> Result<Self, String> {
         match () {
-            () if name.is_empty() || name.contains(['=', '\0']) => {
-                Err("a variable's name is not empty and holds no `=`".to_owned())
-            }
-            () if picks_database(&name) => {
+            () if !is_name(&name) => Err(format!(
+                "`{}` is no variable's name: letters, digits, `_`, `-` and `.`, and no digit first",
+                clip(&name, 80)
+            )),
+            () if picks_database(&name) || is_home(&name) => {
                 Err(format!("`{}` picks the database, which has to be the server's", clip(&name, 80)))
             }
             () => Ok(Variable { name, value }),
@@ -67,19 +73,43 @@ impl TryFrom<Written> for Variable {
     }
 }
 
+/// As the API server has it (`IsEnvVarName` in apimachinery's `util/validation`).
+fn is_name(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.chars().all(known) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Where Prefect looks for its profiles, which may hold the URL.
+fn is_home(name: &str) -> bool {
+    name == "HOME" || matches!(Field::named(name), Some((Field::Home, _)))
+}
+
 /// Bounds in seconds; what is not given has none, or the default of the migration's script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// How long a database that does not answer yet is waited for. Default 60.
-    pub database: Option<u32>,
+    pub database: Option<NonZeroU32>,
     /// How long another pod's migration is waited for. By default until it has ended.
-    pub lock: Option<u32>,
+    pub lock: Option<NonZeroU32>,
     /// How long one statement of the migration may take. By default Prefect's own bound, and an hour before 3.8, where
     /// that is 10.
-    pub statement: Option<u32>,
-    /// In mode `wait`: how long the Job is waited for. Default 900.
-    pub wait: Option<u32>,
+    pub statement: Option<NonZeroU32>,
+    /// In mode `wait`: how long the Job is waited for. Default 540, within the ten minutes after which Kubernetes calls a rollout failed.
+    pub wait: Option<NonZeroU32>,
+}
+
+impl Timeouts {
+    /// These, and the bounds of `other` where these have none.
+    #[must_use]
+    pub(super) fn over(self, other: Timeouts) -> Timeouts {
+        Timeouts {
+            database: self.database.or(other.database),
+            lock: self.lock.or(other.lock),
+            statement: self.statement.or(other.statement),
+            wait: self.wait.or(other.wait),
+        }
+    }
 }
 
 /// Controllers whose objects are mutated as anybody's: they take the change over, and do not undo it.
@@ -120,27 +150,80 @@ impl From<Controller> for String {
     }
 }
 
-/// An object of the pod spec, kept as the JSON text that goes into a patch.
+/// Requests and limits, as the JSON text that goes into a patch. Checked when the policy is read: what the API server
+/// refuses in a patch would hold up every Prefect server.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
-pub struct Fragment(pub Box<RawValue>);
+#[serde(try_from = "Map<String, Value>")]
+pub struct Resources(pub Box<RawValue>);
 
-impl TryFrom<serde_json::Map<String, serde_json::Value>> for Fragment {
-    type Error = serde_json::Error;
+impl TryFrom<Map<String, Value>> for Resources {
+    type Error = String;
 
-    fn try_from(map: serde_json::Map<String, serde_json::Value>) -> Result<Self, serde_json::Error> {
-        serde_json::value::to_raw_value(&map).map(Fragment)
+    fn try_from(map: Map<String, Value>) -> Result<Self, String> {
+        for (key, list) in &map {
+            let quantities = match (key.as_str(), list) {
+                ("requests" | "limits", Value::Object(quantities)) => quantities,
+                _ => {
+                    return Err(format!("`{}` is no part of resources: `requests`, `limits`", clip(key, 80)));
+                }
+            };
+            for (name, quantity) in quantities {
+                let text = quantity.as_str().map_or_else(|| quantity.to_string(), str::to_owned);
+                if quantity::bytes(&text).is_none_or(|number| number < 0.0) {
+                    return Err(format!("`{}` is no quantity such as `512Mi` or `250m`", clip(name, 80)));
+                }
+            }
+        }
+        Ok(Resources(text(&map)))
     }
 }
 
-impl JsonSchema for Fragment {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Fragment".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "object"})
+/// A container's security context, as the JSON text that goes into a patch; checked as [`Resources`] are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct SecurityContext(pub Box<RawValue>);
+
+impl TryFrom<Map<String, Value>> for SecurityContext {
+    type Error = String;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self, String> {
+        for (key, value) in &map {
+            let fits = match key.as_str() {
+                "allowPrivilegeEscalation" | "privileged" | "readOnlyRootFilesystem" | "runAsNonRoot" => {
+                    value.is_boolean()
+                }
+                "runAsUser" | "runAsGroup" => value.is_u64(),
+                "procMount" => value.is_string(),
+                "appArmorProfile" | "capabilities" | "seLinuxOptions" | "seccompProfile"
+                | "windowsOptions" => value.is_object(),
+                _ => return Err(format!("`{}` is no field of a container's securityContext", clip(key, 80))),
+            };
+            if !fits {
+                return Err(format!("`{key}` of a securityContext has a value of another kind"));
+            }
+        }
+        Ok(SecurityContext(text(&map)))
     }
 }
+
+fn text(map: &Map<String, Value>) -> Box<RawValue> {
+    serde_json::value::to_raw_value(map).expect("JSON always serialises")
+}
+
+/// Kubernetes' own objects, which its documentation describes.
+macro_rules! is_an_object {
+    ($($kind:ident),*) => {$(
+        impl JsonSchema for $kind {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($kind).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "object"})
+            }
+        }
+    )*};
+}
+is_an_object!(Resources, SecurityContext);
 
 /// What the policy says of the migration, settled.
 #[derive(Debug, Clone)]
@@ -152,9 +235,9 @@ pub struct Migration {
     /// Variables for the migration alone, each with its entry of `env` as JSON.
     pub env: Vec<(String, Box<RawValue>)>,
     /// In place of the server's `resources`.
-    pub resources: Option<Fragment>,
+    pub resources: Option<Resources>,
     /// In place of the server's `securityContext`.
-    pub security_context: Option<Fragment>,
+    pub security_context: Option<SecurityContext>,
     /// Bounds.
     pub timeouts: Timeouts,
     /// Owners that do not stand in the way.
@@ -192,9 +275,9 @@ impl Migration {
 
 #[cfg(test)]
 mod tests {
-    use super::{Variable, Written};
+    use super::{Resources, SecurityContext, Variable, Written};
 
-    fn is_taken(name: &str) -> bool {
+    fn is_accepted(name: &str) -> bool {
         Variable::try_from(Written { name: name.to_owned(), value: "x".to_owned() }).is_ok()
     }
 
@@ -210,14 +293,34 @@ mod tests {
             "PREFECT_API_DATABASE_PASSWORD",
             "PREFECT_SERVER_DATABASE",
             "PREFECT_PROFILE",
+            "PREFECT_HOME",
+            "HOME",
             "PGHOST",
             "",
             "A=B",
+            "A B",
+            "1A",
         ] {
-            assert!(!is_taken(name), "{name}");
+            assert!(!is_accepted(name), "{name}");
         }
         for name in ["PREFECT_API_DATABASE_TIMEOUT", "PREFECT_LOGGING_LEVEL", "HTTPS_PROXY", "TZ"] {
-            assert!(is_taken(name), "{name}");
+            assert!(is_accepted(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_api_server_would_refuse_is_refused_here() {
+        let resources = |yaml| serde_saphyr::from_str::<Resources>(yaml).is_ok();
+        assert!(resources("{limits: {memory: 1Gi, cpu: 2}, requests: {cpu: 250m}}"));
+        for yaml in
+            ["{limits: {memory: lots}}", "{limit: {cpu: 1}}", "{limits: 1Gi}", "{requests: {cpu: -1}}"]
+        {
+            assert!(!resources(yaml), "{yaml}");
+        }
+        let context = |yaml| serde_saphyr::from_str::<SecurityContext>(yaml).is_ok();
+        assert!(context("{runAsUser: 1000, runAsNonRoot: true, capabilities: {drop: [ALL]}}"));
+        for yaml in ["{runAsUser: root}", "{fsGroup: 1}", "{privileged: 1}"] {
+            assert!(!context(yaml), "{yaml}");
         }
     }
 }

@@ -7,5 +7,7 @@ mod settings;
 
 pub use crate::kubernetes::kind::KindSetting;
 pub use file::{PolicyError, schema};
-pub use migration::{Controller, Fragment, Jobs, Migration, MigrationMode, Timeouts, Variable};
+pub use migration::{
+    Controller, Jobs, Migration, MigrationMode, Resources, SecurityContext, Timeouts, Variable,
+};
 pub use settings::{Adopted, Mode, OnNewerSchema, Policy, Serialize, Set, Settings};

@@ -6,7 +6,7 @@ use crate::kubernetes::reach::Reach;
 use crate::prefect::endpoint::Given;
 use crate::prefect::values::integer;
 use crate::rule::{Level, Report, Rule};
-use crate::server::start::Setting;
+use crate::server::start::OptionValue;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -49,9 +49,9 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
 fn is_on_loopback(server: &Server<'_>) -> bool {
     let Some(start) = server.start() else { return false };
     match (start.option("--host"), &server.database.endpoint.host) {
-        (Setting::Value(host), _) => is_loopback(&host),
-        (Setting::Absent, Given::Is(host)) => is_loopback(host),
-        (Setting::Absent, Given::Nowhere) => {
+        (OptionValue::Value(host), _) => is_loopback(&host),
+        (OptionValue::Absent, Given::Is(host)) => is_loopback(host),
+        (OptionValue::Absent, Given::Nowhere) => {
             ImageRef::parse(&server.container.image).is_some_and(|image| image.is_official_prefect())
         }
         _ => false,
@@ -61,9 +61,9 @@ fn is_on_loopback(server: &Server<'_>) -> bool {
 /// The port the server listens on, where it is visible.
 fn port(server: &Server<'_>) -> Option<i64> {
     match (server.start()?.option("--port"), &server.database.endpoint.port) {
-        (Setting::Value(port), _) => integer(&port),
-        (Setting::Absent, Given::Is(port)) => Some(*port),
-        (Setting::Absent, Given::Nowhere) => Some(USUAL_PORT),
+        (OptionValue::Value(port), _) => integer(&port),
+        (OptionValue::Absent, Given::Is(port)) => Some(*port),
+        (OptionValue::Absent, Given::Nowhere) => Some(USUAL_PORT),
         _ => None,
     }
 }

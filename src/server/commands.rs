@@ -13,6 +13,7 @@ use crate::shell::command::Invocation;
 use crate::shell::command_names::CommandNames;
 use crate::shell::reading::{Known, Surroundings, read_within};
 use crate::shell::word::{Piece, Word};
+use crate::text::basename;
 
 /// What a hook or a probe of a container runs, and the field that says so.
 pub type Hook = (&'static str, Invocation);
@@ -91,13 +92,17 @@ impl<'a> Commands<'a> {
 /// What stands in each of our scripts, of any release.
 const OURS: &str = "prefect-guard:";
 
-/// The command line of a Job that was given the lock, without it: what its author wrote.
+/// The command line of a Job that was given the lock, without it: what its author wrote. Only a line as the guard writes
+/// it is taken for one: a Python that runs a script of ours, its options, and the plain upgrade.
 pub fn without_lock<'c>(container: &'c Container<'_>) -> Option<Vec<&'c str>> {
     let argv: Vec<&str> = container.argv().collect();
     let script = argv.iter().position(|word| word.contains(OURS))?;
-    let python = script.checked_sub(2).filter(|_| argv[script - 1] == "-c")?;
+    let is_python = |word: &str| basename(word).starts_with("python");
+    let python = script.checked_sub(2).filter(|at| is_python(argv[*at]) && argv[script - 1] == "-c")?;
     let options = argv[script + 1..].iter().take_while(|word| word.starts_with("--")).count();
-    Some(argv[..python].iter().chain(&argv[script + 1 + options..]).copied().collect())
+    let call = &argv[script + 1 + options..];
+    let upgrades = matches!(call, [.., "server", "database", "upgrade", "-y" | "--yes"]);
+    (options > 0 && upgrades).then(|| argv[..python].iter().chain(call).copied().collect())
 }
 
 /// Settled without reading when no token could name Prefect.

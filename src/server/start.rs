@@ -13,7 +13,7 @@ pub struct Start<'s> {
 
 /// What an option is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Setting {
+pub enum OptionValue {
     /// It is not there.
     Absent,
     /// This.
@@ -37,8 +37,8 @@ impl Start<'_> {
     /// The number behind the last `--workers`, where it is visible.
     pub fn workers(self) -> Option<i64> {
         match self.option("--workers") {
-            Setting::Value(number) => integer(&number),
-            Setting::Absent | Setting::NotVisible => None,
+            OptionValue::Value(number) => integer(&number),
+            OptionValue::Absent | OptionValue::NotVisible => None,
         }
     }
 
@@ -49,10 +49,10 @@ impl Start<'_> {
     }
 
     /// What the last `NAME VALUE` or `NAME=VALUE` says.
-    pub fn option(self, name: &str) -> Setting {
+    pub fn option(self, name: &str) -> OptionValue {
         let seen = |word: Option<&Word>| match word.map(Word::known) {
-            Some(Some(value)) => Setting::Value(value.to_owned()),
-            Some(None) | None => Setting::NotVisible,
+            Some(Some(value)) => OptionValue::Value(value.to_owned()),
+            Some(None) | None => OptionValue::NotVisible,
         };
         let prefix = format!("{name}=");
         let found = self.words.iter().enumerate().rev().find_map(|(at, word)| match word {
@@ -61,8 +61,8 @@ impl Start<'_> {
         });
         // A word that is not visible may be any option.
         found.unwrap_or_else(|| match self.words.iter().any(Word::has_unknown) {
-            true => Setting::NotVisible,
-            false => Setting::Absent,
+            true => OptionValue::NotVisible,
+            false => OptionValue::Absent,
         })
     }
 }

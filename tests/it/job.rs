@@ -67,7 +67,6 @@ fn it_has_all_that_the_server_has_and_the_upgrade_under_the_lock() {
         "-c",
         SCRIPT,
         "--on-newer-schema=continue",
-        "--on-sqlite=continue",
         "prefect",
         "server",
         "database",
@@ -199,6 +198,22 @@ fn what_no_job_can_migrate_is_said() {
         spec["containers"][1]["image"] = json!("gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.14.1");
     };
     refused(&proxied, "make it a native sidecar");
+    // A Job is asked for just where nothing is injected.
+    let opted_out = |spec: &mut Value| {
+        proxied(spec);
+        spec["initContainers"] = json!([{"name": "own", "image": "prefecthq/prefect:3.8.8-python3.12",
+            "args": ["prefect", "server", "database", "upgrade", "-y"]}]);
+    };
+    refused(&opted_out, "make it a native sidecar");
+    refused(
+        &|spec| {
+            spec["containers"][0]["args"] =
+                json!(["sh", "-c", "pip install prefect==3.8.8 && exec prefect server start"]);
+            spec["initContainers"] = json!([{"name": "own", "image": "prefecthq/prefect:3.8.8-python3.12",
+                "args": ["prefect", "server", "database", "upgrade", "-y"]}]);
+        },
+        "installs Prefect",
+    );
     let mut set = server();
     set["kind"] = json!("StatefulSet");
     set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "ca"}}]);

@@ -614,6 +614,34 @@ fn what_the_policy_has_for_the_migration_alone_is_no_difference() {
 }
 
 #[test]
+fn a_variable_that_the_url_is_made_of_stays_the_servers() {
+    let mut out = manifest();
+    out["spec"]["template"]["spec"]["containers"][0]["env"] = json!([
+        {"name": "DB_HOST", "value": "db"}, {"name": "LEVEL", "value": "INFO"},
+        {"name": "PREFECT_SERVER_DATABASE_CONNECTION_URL", "value": "postgresql+asyncpg://u@$(DB_HOST)/p"},
+    ]);
+    let text = "{env: [{name: DB_HOST, value: other}, {name: LEVEL, value: DEBUG}]}";
+    let mut cluster = Cluster::create_under(&out, policy(text));
+    let env = cluster.ours()["env"].clone();
+    assert_eq!((&env[0]["value"], &env[1]["value"]), (&json!("db"), &json!("DEBUG")), "{env}");
+    assert_eq!(env.as_array().map(Vec::len), Some(3));
+    cluster.apply(&out).replace(&out);
+    assert_eq!(cluster.generation, 1);
+}
+
+#[test]
+fn where_no_python_can_be_named_nobody_waits() {
+    let mut out = manifest();
+    out["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/own:1");
+    let cluster = Cluster::create_under(&out, policy("{mode: wait}"));
+    let ours = cluster.ours();
+    let words = |field: &str| ours[field].as_array().cloned().unwrap_or_default();
+    let line: Vec<Value> = [words("command"), words("args")].concat();
+    assert!(line.ends_with(&["server", "database", "upgrade", "-y"].map(Value::from)), "{line:?}");
+    assert!(!line.contains(&json!(prefect_guard::migration::script::WAIT)));
+}
+
+#[test]
 fn a_container_that_waits_comes_and_goes_with_the_annotation() {
     let mut waiting = manifest();
     waiting["spec"]["template"]["metadata"]["annotations"] =
@@ -690,7 +718,17 @@ fn the_upgrade_of_a_job_takes_the_lock_and_stays_the_same_when_it_is_applied_aga
         // The next release has another script, the next policy another wish: a Job's template is immutable.
         let index =
             locked.iter().position(|word| word == prefect_guard::migration::script::SCRIPT).expect("it");
-        for policy in [Policy::default(), policy("{jobs: leave}"), policy("{timeouts: {lock: 7}}")] {
+        let whole = |keys: &str| {
+            let yaml = format!("apiVersion: prefect-guard.io/v1alpha1\nkind: Policy\n{keys}\n");
+            Policy::from_yaml(&yaml, prefect_guard::rules::CATALOGUE).expect("a policy")
+        };
+        for policy in [
+            Policy::default(),
+            policy("{jobs: leave}"),
+            policy("{timeouts: {lock: 7}}"),
+            whole("rules: {PSG205: off}"),
+            whole("mode: audit"),
+        ] {
             cluster.policy = policy;
             cluster.apply(&manifest).replace(&manifest);
             assert_eq!(cluster.live, settled);
@@ -730,9 +768,15 @@ fn a_job_that_is_not_plainly_the_upgrade_is_left_alone() {
     let script = job(json!(["sh", "-c", "prefect server database upgrade -y && echo done"]), Value::Null);
     assert_eq!(mutated(&review(&script, None), &Policy::default()), script);
     let plain = job(Value::Null, words("prefect server database upgrade -y"));
-    for policy in [policy("{jobs: leave}"), policy("{inject: false}")] {
+    for policy in [policy("{jobs: leave}"), policy("{inject: false}"), policy("{serialize: never}")] {
         assert_eq!(mutated(&review(&plain, None), &policy), plain);
     }
+    let mut owned = plain.clone();
+    let owner = |kind: &str, group: &str| json!([{"apiVersion": group, "kind": kind, "name": "o", "uid": "u", "controller": true}]);
+    owned["metadata"]["ownerReferences"] = owner("Workflow", "example.com/v1");
+    assert_eq!(mutated(&review(&owned, None), &Policy::default()), owned);
+    owned["metadata"]["ownerReferences"] = owner("CronJob", "batch/v1");
+    assert_ne!(mutated(&review(&owned, None), &Policy::default()), owned);
     // One that ran before the guard came stays as it is.
     let mut touched = plain.clone();
     touched["spec"]["template"]["metadata"]["labels"] = json!({"a": "b"});

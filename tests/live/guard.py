@@ -17,7 +17,11 @@ from migration import ROOT
 from services import until
 
 # The API server's plural names of the kinds that we send.
-RESOURCES = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+RESOURCES = {
+    "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
+    "Job": "jobs",
+}
 
 
 class Denied(Exception):

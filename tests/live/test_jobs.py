@@ -2,19 +2,33 @@
 
 import pytest
 
-from migration import MIDWAY, NEWEST, OLDEST, STARTED, UPGRADE, guarded
+from migration import MIDWAY, NEWEST, OLDEST, SCRIPT, STARTED, UPGRADE, URL, guarded
 from services import until
 
 ROUNDS = 5
+VALUE = "postgresql+asyncpg://prefect@db.example/prefect"
 
 
-def test_job_beside_init_containers(postgres, start, note):
+def job_line(guard):
+    """The command line that the webhook gives to a hook's Job."""
+    container = {"name": "migrate", "image": f"prefecthq/prefect:{NEWEST}-python3.11"}
+    container |= {"args": list(UPGRADE), "env": [{"name": URL, "value": VALUE}]}
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}}
+    stored = guard.admit(job | {"spec": {"template": {"spec": spec}}})
+    (stored,) = stored["spec"]["template"]["spec"]["containers"]
+    line = [*stored.get("command", []), *stored["args"]]
+    assert line != list(UPGRADE) and line[2] == SCRIPT
+    return line
+
+
+def test_job_beside_init_containers(guard, postgres, start, note):
     """A Job and eight initContainers at once on an empty database, five rounds: none fails."""
-    slowest = 0
+    slowest, job = 0, job_line(guard)
     for _ in range(ROUNDS):
         database = postgres.create_database()
-        # Both run the same line: the webhook writes the Job's as it writes the initContainer's.
-        pods = [start(guarded(), database.url()) for _ in range(9)]
+        lines = [job, *[guarded()] * 8]
+        pods = [start(line, database.url()) for line in lines]
         assert [pod.wait() for pod in pods] == [0] * 9, [pod.output() for pod in pods]
         assert sum(STARTED in pod.output() for pod in pods) == 1
         assert not database.invalid_indexes() and not database.locks()

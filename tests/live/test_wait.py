@@ -88,7 +88,18 @@ def test_through_prefect(database, start):
     assert waiter.wait(60) == 0, waiter.output()
 
 
-def test_sqlite(start):
-    """On SQLite there is nobody to wait for."""
+def test_sqlite(start, tmp_path):
+    """On SQLite there is nobody to wait for: it is migrated."""
     waiter = start(waiting(), None)
-    assert waiter.wait(60) == 0 and "not waiting" in waiter.output()
+    assert waiter.wait(60) == 0, waiter.output()
+    assert "migrating it here" in waiter.output()
+    assert list(tmp_path.rglob("prefect.db")), waiter.output()
+
+
+def test_url_that_is_not_read(start, database):
+    """A PostgreSQL URL under a name that Prefect does not read stops the pod."""
+    env = {"PREFECT_DATABASE_CONNECTION_URL": database.url()}
+    waiter = start(waiting(), None, **env)
+    assert waiter.wait(60) == 1 and "does not read that variable" in waiter.output()
+    waiter = start([*waiting(), "--on-sqlite=continue"], None, **env)
+    assert waiter.wait(60) == 0, waiter.output()

@@ -131,3 +131,14 @@ async def look(db, prefect):
                 f"this database is empty; did you mean `{name}`, with Prefect's tables?"
             )
     unbuilt(await rows(db, INVALID))
+
+
+def unread_url(prefect):
+    """Whether a PostgreSQL is in the environment that this Prefect does not read."""
+    found = False
+    for name in sorted(os.environ):
+        meant = re.fullmatch(r"PREFECT_\w*DATABASE_CONNECTION_URL", name.upper())
+        if meant and os.environ[name].lower().startswith("postgres"):
+            say(f"{name} names a PostgreSQL; Prefect {prefect.version} uses SQLite:")
+            found = True
+    return found

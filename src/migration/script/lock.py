@@ -30,7 +30,7 @@ def bound(version):
 def become(prefect=None):
     """Output and exit code are the command's own."""
     if "plan" in OPTIONS:
-        stop("what would run cannot be told")
+        stop("no preview: this database cannot be asked")
     if prefect:
         bound(prefect.version)
     try:
@@ -41,7 +41,7 @@ def become(prefect=None):
 
 def stop(text, code=1):
     say(text)
-    os.write(TOLD[1], b".")  # nothing to add for the process that waits
+    os.write(EXPLAINED[1], b".")  # nothing to add for the process that waits
     sys.exit(code)
 
 
@@ -79,7 +79,7 @@ async def migrate(prefect):
     except Exception as error:
         # The command would fail as well, at once, and say less.
         if await no_connection(error, prefect):
-            os.write(TOLD[1], b".")
+            os.write(EXPLAINED[1], b".")
             sys.exit(1)
         raise
     for second in itertools.count():
@@ -154,12 +154,8 @@ def work():
 
 def stop_on_sqlite(prefect):
     """A PostgreSQL in the environment that this Prefect does not read is a mistake."""
-    for name in sorted(os.environ):
-        meant = re.fullmatch(r"PREFECT_\w*DATABASE_CONNECTION_URL", name.upper())
-        if meant and os.environ[name].lower().startswith("postgres"):
-            say(f"{name} names a PostgreSQL; Prefect {prefect.version} uses SQLite:")
-            if OPTIONS.get("on-sqlite") != "continue":
-                stop(f"it does not read that variable; {URLS[1]} works in all releases")
+    if unread_url(prefect) and OPTIONS.get("on-sqlite") != "continue":
+        stop(f"it does not read that variable; {URLS[1]} works in all releases")
     say("no PostgreSQL URL reaches Prefect, it uses SQLite: migrating without a lock")
 
 
@@ -174,7 +170,7 @@ def ended(code):
     """What the last lines of the log should say where the command has failed."""
     if code == 137:
         say("the migration was killed, as happens where memory runs out")
-    elif 0 < code < 128 and not os.read(TOLD[0], 1):
+    elif 0 < code < 128 and not os.read(EXPLAINED[0], 1):
         signal.alarm(60)
         with contextlib.suppress(Exception):  # the command's own words stand above
             prefect = quick() or Full()
@@ -183,7 +179,7 @@ def ended(code):
     os._exit(code)
 
 
-TOLD = os.pipe()
+EXPLAINED = os.pipe()
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
@@ -191,7 +187,7 @@ if child == 0:
     work()
     sys.exit(0)
 # This process stays small: it hands signals on, and speaks when the command has failed.
-os.close(TOLD[1])
+os.close(EXPLAINED[1])
 for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT:
     signal.signal(number, lambda number, _: os.kill(child, number))
 while True:

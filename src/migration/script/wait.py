@@ -1,8 +1,8 @@
 async def until_migrated(prefect):
     """The exit code, once the schema is at this head or newer, or never came."""
-    limit = int(OPTIONS.get("wait-timeout", "900"))
+    limit = int(OPTIONS.get("wait-timeout", "540"))
     job = f"Job {OPTIONS['job']}" if "job" in OPTIONS else "the Job that migrates"
-    begun, told = time.monotonic(), None
+    begun, reported = time.monotonic(), None
     while True:
         try:
             db = await connect(prefect)
@@ -30,10 +30,10 @@ async def until_migrated(prefect):
         waited = time.monotonic() - begun
         if waited > limit:
             say(f"{at}; {job} has not migrated it within {limit} s")
-            say(f"has it run, and with this image (Prefect {prefect.version})?")
+            say(f"see that it ran with this image (Prefect {prefect.version})")
             return 1
-        if told is None or waited - told >= 30:
-            told = waited
+        if reported is None or waited - reported >= 30:
+            reported = waited
             say(f"{at}; waiting for {job} ({waited:.0f} of {limit} s)")
         await asyncio.sleep(2)
 
@@ -47,8 +47,12 @@ def wait():
         say(f"Prefect cannot be imported or set up ({type(error).__name__})")
         return 1
     if prefect.sqlite:
-        say("SQLite, which no Job of another pod can migrate: not waiting")
-        return 0
+        if unread_url(prefect) and OPTIONS.get("on-sqlite") != "continue":
+            say(f"it does not read that variable; {URLS[1]} works in all releases")
+            return 1
+        say("SQLite, which no Job of another pod can migrate: migrating it here")
+        upgrade = ["-m", "prefect", "server", "database", "upgrade", "-y"]
+        os.execv(sys.executable, [sys.executable, *upgrade])
     return asyncio.run(until_migrated(prefect))
 
 

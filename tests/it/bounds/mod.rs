@@ -182,7 +182,7 @@ fn thousands_of_variables_mounts_and_volumes_around_a_migration_of_ours() {
 }
 
 #[test]
-fn hundreds_of_migrations_to_pin_are_all_pinned_and_few_are_told() {
+fn hundreds_of_migrations_to_pin_are_all_pinned_and_few_are_reported() {
     let url = json!([{"name": URL, "value": "postgresql+asyncpg://u@db/d"}]);
     let command = ["prefect", "server", "database", "upgrade", "-y"];
     let migrations: Vec<Value> = (0..200)
