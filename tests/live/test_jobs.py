@@ -14,7 +14,11 @@ def job_line(guard):
     container = {"name": "migrate", "image": f"prefecthq/prefect:{NEWEST}-python3.11"}
     container |= {"args": list(UPGRADE), "env": [{"name": URL, "value": VALUE}]}
     spec = {"restartPolicy": "Never", "containers": [container]}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate", "namespace": "data"},
+    }
     stored = guard.admit(job | {"spec": {"template": {"spec": spec}}})
     (stored,) = stored["spec"]["template"]["spec"]["containers"]
     line = [*stored.get("command", []), *stored["args"]]
@@ -100,4 +104,4 @@ def test_no_preview(start, database):
     """Where there is none to be had, nothing is migrated all the same."""
     sqlite = start([*guarded()[:3], "--plan=only", *UPGRADE], None)
     assert sqlite.wait() == 1 and STARTED not in sqlite.output()
-    until(lambda: "cannot be told" in sqlite.output(), 5, "it says so")
+    until(lambda: "no preview" in sqlite.output(), 5, "it says so")

@@ -20,7 +20,8 @@ from migration import (
 )
 
 # What the script does, but for its last part, which starts it.
-PARTS = SCRIPT.partition("\nTOLD = os.pipe()")[0]
+PARTS, MARK, _ = SCRIPT.partition("\nEXPLAINED = os.pipe()")
+assert MARK, "the parts end where the script begins to work"
 ASK = PARTS + textwrap.dedent("""
     prefect = quick()
     found = False
