@@ -53,14 +53,16 @@ enum AuditFormat {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (policy, how) = (args.judging.policy()?, args.judging.how());
-    let report = block_on(async {
+    // What was found is printed, also where the reports cannot be written.
+    let (report, written) = block_on(async {
         let (client, address) = args.scope.client().await?;
         let work = async {
             let report = examine(&client, args.scope.namespace(), &policy, how).await?;
-            if let Some(flavour) = args.report {
-                write(&client, &report, flavour).await?;
-            }
-            Ok(report)
+            let written = match args.report {
+                Some(flavour) => write(&client, &report, flavour).await,
+                None => Ok(()),
+            };
+            Ok((report, written))
         };
         work.await.map_err(|error| unreachable_at(&address, error))
     })?;
@@ -72,6 +74,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         AuditFormat::Policyreport => Format::Objects(Flavour::Policyreport),
     };
     report.print(format, false, out)?;
+    written?;
     Ok(report.outcome(args.judging.strict))
 }
 

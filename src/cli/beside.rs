@@ -43,14 +43,16 @@ fn merge(plain: Verdict, full: &Verdict, object: &Value, filled: &Filled) -> Ver
     let mut more: Vec<Finding> = full
         .findings
         .iter()
-        // The webhook, which sees less, would not mend it.
+        // The webhook, which sees less, would not correct it.
         .filter(|finding| finding.fix.is_none() && !stands(finding) && concerns(finding, &filled.used))
         .cloned()
         .collect();
     for finding in &mut more {
         finding.place.pointer = back(&finding.place.pointer, &filled.object, object);
         let sources = sources(finding, &filled.used);
-        tell(finding, &format!("seen in {}", sources.join(" and ")), !sources.is_empty());
+        if !sources.is_empty() {
+            add_note(finding, &format!("seen in {}", sources.join(" and ")));
+        }
     }
     let mut findings = plain.findings;
     findings.retain(|finding| {
@@ -61,7 +63,7 @@ fn merge(plain: Verdict, full: &Verdict, object: &Value, filled: &Filled) -> Ver
         let gone = !full.findings.iter().any(|other| is_same(other, finding));
         if let Some(script) = script.filter(|_| gone) {
             let what = format!("here it was read in {}; the webhook does not see it", script.said_by);
-            tell(finding, &what, true);
+            add_note(finding, &what);
         }
     }
     findings.append(&mut more);
@@ -120,10 +122,7 @@ fn sources(finding: &Finding, used: &[Used]) -> Vec<String> {
     names
 }
 
-fn tell(finding: &mut Finding, what: &str, wanted: bool) {
-    if !wanted {
-        return;
-    }
+fn add_note(finding: &mut Finding, what: &str) {
     finding.note = Some(match &finding.note {
         Some(note) => format!("{note}; {what}").into(),
         None => what.to_owned().into(),

@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
             writeln!(out, "---\n{}", emit::block(job, Lists::Flush))?;
             if start == Start::Helm {
                 note(format_args!(
-                    "note: before an installation the Secrets and service accounts of the release are not there yet"
+                    "before an installation the Secrets and service accounts of the release are not there yet"
                 ));
             }
             Ok(Outcome::Clean)

@@ -5,6 +5,7 @@ use super::placeholder::{self, Part, Placeholder};
 use super::sqlite;
 use super::url::{Grammar, Port, Url, is_python_space};
 use crate::environment::HIDDEN;
+use crate::text::basename;
 
 /// Something wrong, or worth a word, in a URL. Holds nothing of the URL but names from lists of our own, and
 /// option names that cannot be part of a password.
@@ -228,8 +229,19 @@ fn why_unparsable(text: &str) -> Malformed {
     }
 }
 
-/// A path or a name with its store in front: `store:path/key`, `secret/data/db#url`, `/prod/db/url`.
+/// A path or a name with its store in front: `store:path/key`, `secret/data/db#url`, `/prod/db/url`. A host with its
+/// port, a dialect and a file are a URL without its scheme.
 fn is_reference(text: &str) -> bool {
+    let scheme_is_missing = text.split_once(':').is_some_and(|(before, rest)| {
+        let port = rest.split('/').next().unwrap_or_default();
+        let dialects = ["sqlite", "postgres", "postgresql", "mysql", "mssql", "oracle"];
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+            || dialects.contains(&before.split('+').next().unwrap_or_default())
+    });
+    let is_file = text.starts_with('/') && basename(text).contains('.');
+    if scheme_is_missing || is_file {
+        return false;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:#".contains(c);
     let store = text
         .split_once([':', '#', '/'])

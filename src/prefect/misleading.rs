@@ -38,8 +38,8 @@ impl Reader<'_> {
             if *address == Address::Loopback {
                 self.alone_on_loopback();
             }
+            self.logins();
         }
-        self.logins();
     }
 
     fn mislead(&mut self, variable: usize, how: Misleading) {

@@ -73,7 +73,7 @@ fn set(field: Field, how: &str, version: Option<Version>) -> String {
 fn of_startup(startup: Startup, version: Option<Version>) -> String {
     match startup {
         Startup::Endpoint => {
-            "take it out: asyncpg names the host when TLS begins, which tells the endpoint".to_owned()
+            "take it out: asyncpg sends the host name when TLS begins, and the provider finds the endpoint by it".to_owned()
         }
         Startup::StatementTimeout => set(Field::Timeout, " (seconds)", version),
         Startup::SearchPath => set(Field::SearchPath, "", version),

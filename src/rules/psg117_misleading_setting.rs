@@ -57,7 +57,7 @@ fn words(how: Misleading) -> (String, String) {
             format!("set `{}` to `0`, or use the port of the database", Field::StatementCacheSize.name()),
         ),
         Misleading::NoPlugins(wanted) => (
-            "plugins are switched off, so Prefect logs in without this, by an empty password".to_owned(),
+            "plugins are switched off, so Prefect logs in without this, by the password of its settings, if any".to_owned(),
             format!("set `{wanted}` to `true`"),
         ),
         Misleading::Loopback => (

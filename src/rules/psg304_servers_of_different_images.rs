@@ -27,7 +27,7 @@ pub(super) fn check(seen: &[Seen], reports: &mut [Report]) {
         for member in object.containers.iter().filter(|member| member.is_server) {
             let Some(database) = member.database else { continue };
             let (at, leader) = *first.entry((&object.namespace, database)).or_insert((index, member));
-            if at == index || leader.image == member.image {
+            if !object.is_another(&seen[at]) || leader.image == member.image {
                 continue;
             }
             let (found, wanted) = (ImageRef::shown(&member.image, 64), ImageRef::shown(&leader.image, 64));

@@ -36,8 +36,7 @@ fn several(object: &Seen, member: &Member, other: &Seen) -> Option<String> {
     if other.namespace != object.namespace {
         return None;
     }
-    // The same object may be there twice, rendered for two places.
-    let database = member.database.as_ref().filter(|_| other.name != object.name)?;
+    let database = member.database.as_ref().filter(|_| object.is_another(other))?;
     let twin = |one: &Member| one.is_server && one.database.as_ref() == Some(database);
     let name = clip(&other.name, 80).replace('`', "'");
     other.containers.iter().any(twin).then(|| format!("{} `{name}` serves the same database", other.kind))

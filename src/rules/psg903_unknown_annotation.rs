@@ -72,8 +72,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
-/// Annotations of ours where nothing reads them, or that are no text. The webhook never looks there: the author of a
-/// manifest can be reported.
+/// Annotations of ours where nothing reads them, or that are no text. The webhook never looks there; `check`
+/// can report it to the author.
 pub(super) fn check_manifest(manifest: &Manifest<'_>, report: &mut Report) {
     let below = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_object);
     let on_template = format!("{}/metadata/annotations", manifest.template);

@@ -74,6 +74,11 @@ impl Seen {
         }
     }
 
+    /// Whether `other` is another object; the same may be there twice, rendered for two places.
+    pub fn is_another(&self, other: &Seen) -> bool {
+        (&self.kind, &self.name) != (&other.kind, &other.name)
+    }
+
     /// Where a finding of this object may be.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.containers.iter().flat_map(|member| [&member.place, &member.image_place])

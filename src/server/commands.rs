@@ -11,6 +11,7 @@ use crate::prefect::version::Version;
 use crate::shell::budget::Budget;
 use crate::shell::command::Invocation;
 use crate::shell::command_names::CommandNames;
+use crate::shell::programs;
 use crate::shell::reading::{Known, Surroundings, read_within};
 use crate::shell::word::{Piece, Word};
 use crate::text::basename;
@@ -97,8 +98,8 @@ const OURS: &str = "prefect-guard:";
 pub fn without_lock<'c>(container: &'c Container<'_>) -> Option<Vec<&'c str>> {
     let argv: Vec<&str> = container.argv().collect();
     let script = argv.iter().position(|word| word.contains(OURS))?;
-    let is_python = |word: &str| basename(word).starts_with("python");
-    let python = script.checked_sub(2).filter(|at| is_python(argv[*at]) && argv[script - 1] == "-c")?;
+    let is_python = |at: &usize| programs::is_python(basename(argv[*at]));
+    let python = script.checked_sub(2).filter(is_python).filter(|_| argv[script - 1] == "-c")?;
     let options = argv[script + 1..].iter().take_while(|word| word.starts_with("--")).count();
     let call = &argv[script + 1 + options..];
     let upgrades = matches!(call, [.., "server", "database", "upgrade", "-y" | "--yes"]);

@@ -251,9 +251,19 @@ pub(super) fn of(name: &str) -> Program {
 }
 
 /// `python3`, `python3.12`, `pypy3`.
-fn is_python(name: &str) -> bool {
+pub(crate) fn is_python(name: &str) -> bool {
     let version = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"));
     version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+}
+
+/// Whether it runs scripts: `sh`, `bash`.
+pub(crate) fn is_shell(name: &str) -> bool {
+    matches!(of(name).kind, Kind::Shell)
+}
+
+/// Whether it runs the words behind its own: `tini`, `env`.
+pub(crate) fn runs_what_follows(name: &str) -> bool {
+    matches!(of(name).kind, Kind::Wrapper(_) | Kind::Env)
 }
 
 /// Whether a program starts what it is given again whenever that ends: a migration under it would never be done.

@@ -85,7 +85,7 @@ fn plain(written: &[Option<&Value>], said_by: String) -> Map {
     Map { said_by, complete: !values.is_empty(), values }
 }
 
-/// The keys that the template gives, or else those that the references give.
+/// The keys that the template gives.
 fn external(object: &Value, said_by: String) -> Map {
     let templates: BTreeMap<_, _> = fields(object.pointer("/spec/target/template/data"))
         .map(|(key, value)| (key.clone(), value.as_str().and_then(templated)))

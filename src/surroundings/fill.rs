@@ -82,7 +82,8 @@ impl<'s> Filling<'s> {
         let Some(namespace) = self.around.namespaces.get(self.namespace) else { return };
         for known in &MESHES {
             let from = if known.by_label { &namespace.labels } else { &namespace.annotations };
-            let Some(value) = from.get(known.key).filter(|value| known.on.is_none_or(|on| on == *value))
+            let Some(value) =
+                from.get(known.key).filter(|value| known.on.is_empty() || known.on.contains(&value.as_str()))
             else {
                 continue;
             };
@@ -152,7 +153,7 @@ impl<'s> Filling<'s> {
         let Some(sources) = container.get_mut("envFrom").and_then(Value::as_array_mut) else {
             return Vec::new();
         };
-        let mut found: BTreeMap<String, (Value, Used)> = BTreeMap::new();
+        let mut found: BTreeMap<String, (Value, Option<Used>)> = BTreeMap::new();
         sources.retain(|source| {
             let prefix = source.get("prefix").and_then(Value::as_str).unwrap_or_default();
             let Some((kind, object)) = [("secretRef", Kind::Secret), ("configMapRef", Kind::ConfigMap)]
@@ -161,7 +162,16 @@ impl<'s> Filling<'s> {
             else {
                 return true;
             };
-            let Some(map) = self.around.map(kind, self.namespace, object) else { return true };
+            let known = self.around.map(kind, self.namespace, object);
+            if known.is_none_or(|map| !map.complete) {
+                // The last source of a name wins, and this one may hold any.
+                for (variable, (entry, used)) in &mut found {
+                    if let Some(key) = variable.strip_prefix(prefix) {
+                        (*entry, *used) = (reference(variable, kind, object, key), None);
+                    }
+                }
+            }
+            let Some(map) = known else { return true };
             for (key, value) in &map.values {
                 let variable = format!("{prefix}{key}");
                 let entry = match value {
@@ -169,7 +179,7 @@ impl<'s> Filling<'s> {
                     None => reference(&variable, kind, object, key),
                 };
                 let used = used(Some(name), Some(&variable), &map.said_by, kind == Kind::Secret);
-                found.insert(variable, (entry, used));
+                found.insert(variable, (entry, Some(used)));
             }
             !map.complete
         });
@@ -180,7 +190,7 @@ impl<'s> Filling<'s> {
         let found = found.into_iter().filter(|(name, _)| !own.contains(&**name));
         found
             .map(|(_, (entry, used))| {
-                self.used.push(used);
+                self.used.extend(used);
                 entry
             })
             .collect()
@@ -251,8 +261,8 @@ fn reference(variable: &str, kind: Kind, name: &str, key: &str) -> Value {
 struct Mesh {
     by_label: bool,
     key: &'static str,
-    /// The value that switches it on; `None` for any.
-    on: Option<&'static str>,
+    /// The values that switch it on; any, where none is listed.
+    on: &'static [&'static str],
     pod_label: bool,
     pod_key: &'static str,
     /// The value on the pod; `None` for that of the Namespace.
@@ -264,7 +274,7 @@ const MESHES: [Mesh; 4] = [
     Mesh {
         by_label: true,
         key: "istio-injection",
-        on: Some("enabled"),
+        on: &["enabled"],
         pod_label: true,
         pod_key: "sidecar.istio.io/inject",
         pod_value: Some("true"),
@@ -272,7 +282,7 @@ const MESHES: [Mesh; 4] = [
     Mesh {
         by_label: true,
         key: "istio.io/rev",
-        on: None,
+        on: &[],
         pod_label: true,
         pod_key: "istio.io/rev",
         pod_value: None,
@@ -280,7 +290,7 @@ const MESHES: [Mesh; 4] = [
     Mesh {
         by_label: false,
         key: "linkerd.io/inject",
-        on: Some("enabled"),
+        on: &["enabled", "ingress"],
         pod_label: false,
         pod_key: "linkerd.io/inject",
         pod_value: Some("enabled"),
@@ -288,7 +298,7 @@ const MESHES: [Mesh; 4] = [
     Mesh {
         by_label: true,
         key: "kuma.io/sidecar-injection",
-        on: Some("enabled"),
+        on: &["enabled", "true"],
         pod_label: true,
         pod_key: "kuma.io/sidecar-injection",
         pod_value: Some("enabled"),

@@ -1,7 +1,7 @@
 //! What stands beside a workload in the same stream: Secrets, ConfigMaps, Namespaces, autoscalers, by name.
 //!
 //! `check` collects it and puts it into a copy of each workload; the webhook sees one object and has none of it. Where two
-//! objects of one name say different things, neither is used.
+//! of the objects with values and one name say different things, neither is used.
 
 mod collect;
 pub mod fill;
@@ -9,8 +9,7 @@ mod script;
 
 use std::collections::BTreeMap;
 
-/// Stands in a collected value for what a template will put there.
-const HIDDEN: char = '\u{fdd0}';
+use crate::environment::HIDDEN;
 
 /// What was collected of a stream.
 #[derive(Default)]

@@ -2,13 +2,11 @@
 
 use serde_json::{Map as Fields, Value};
 
+use crate::shell::programs;
 use crate::text::basename;
 
 /// The text of a volume's file by its key, and who says so.
 pub(super) type Files<'f, 's> = dyn Fn(&Value, &str) -> Option<(String, &'s str)> + 'f;
-
-/// Shells whose scripts are read.
-const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "zsh"];
 
 /// The command line of a container with its script written out, and who holds the script. `read` gives the text of a
 /// volume's file by its key.
@@ -38,7 +36,7 @@ pub(super) fn put_in<'s>(
 fn path_of(word: &str) -> &str {
     let mut rest = word.trim();
     while let Some((first, more)) = rest.split_once(char::is_whitespace) {
-        if !matches!(first, "exec" | "." | "source") && !SHELLS.contains(&basename(first)) {
+        if !matches!(first, "exec" | "." | "source") && !programs::is_shell(basename(first)) {
             return word;
         }
         rest = more.trim_start();
@@ -53,13 +51,17 @@ fn call(before: &[&str], is_path: bool, text: &str) -> Option<Vec<String>> {
         return is_command_option(words.last()?).then_some(words);
     }
     let shell = before.iter().rposition(|word| !word.starts_with('-'));
-    let is_shells = shell.is_some_and(|at| SHELLS.contains(&basename(before[at])));
+    let is_shells = shell.is_some_and(|at| programs::is_shell(basename(before[at])));
     match (is_shells, before.last()) {
         // `sh -c /scripts/start.sh`
         (true, Some(last)) if is_command_option(last) => Some(words),
         (true, _) => {
             words.push("-c".to_owned());
             Some(words)
+        }
+        // Behind another program it is a file that is read, or worse.
+        (false, _) if before.first().is_some_and(|first| !programs::runs_what_follows(basename(first))) => {
+            None
         }
         (false, _) => {
             words.extend([interpreter(text)?, "-c".to_owned()]);
@@ -79,7 +81,7 @@ fn interpreter(text: &str) -> Option<String> {
         return Some("sh".to_owned());
     };
     let mut words = line.split_whitespace().map(basename);
-    words.find(|word| SHELLS.contains(word)).map(str::to_owned)
+    words.find(|word| programs::is_shell(word)).map(str::to_owned)
 }
 
 /// The text of the file that a container finds at `path`.

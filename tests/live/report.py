@@ -2,7 +2,7 @@
 
 Every run keeps what its tests showed in target/live/results.json, as long as the script and
 the suite stay as they are. `--write-table` writes the table from that, if nothing in it has
-failed. A run of the whole suite without it checks that the table names no test that is no
+failed. `--collect-only` of the whole suite checks that the table names no test that is no
 more, and says how many it lacks.
 """
 
@@ -14,6 +14,8 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+
+import pytest
 
 import migration
 from services import binaries
@@ -155,30 +157,36 @@ def titles(text):
 
 def is_whole(config):
     option = config.option
-    partly = option.keyword or option.markexpr or option.collectonly or option.deselect
+    partly = option.keyword or option.markexpr or option.deselect
     return not partly and not any(arg.endswith((".py", "]")) for arg in config.args)
 
 
-def pytest_sessionfinish(session, exitstatus):
+def pytest_collection_finish(session):
+    """The table names no test that is no more: known before the first one runs."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.write_table:
+        return
+    # With worker processes the one that gathers the reports collects nothing.
+    ours = {title(item) for item in session.items}
+    if not ours or not is_whole(config):
+        return
+    named = {name for _, name in titles(TABLE.read_text() if TABLE.exists() else "")}
+    if named - ours:
+        gone = "\n  ".join(sorted(named - ours))
+        raise pytest.UsageError(
+            f"{TABLE} has tests that are no more; use --write-table:\n  {gone}"
+        )
+    if ours - named:
+        config.get_terminal_writer().line(
+            f"{TABLE} lacks {len(ours - named)} of these tests: use --write-table"
+        )
+
+
+def pytest_sessionfinish(session):
     if hasattr(session.config, "workerinput"):
         return  # a worker: the process that gathers all reports writes
     kept = keep()
-    if session.config.option.write_table:
-        if all(result["outcome"] == "passed" for result in kept["results"].values()):
-            TABLE.parent.mkdir(exist_ok=True)
-            TABLE.write_text(table(kept) + clusters())
-    elif is_whole(session.config) and exitstatus == 0:
-        ours = {result["title"] for result in RESULTS.values()}
-        named = {
-            name for _, name in titles(TABLE.read_text() if TABLE.exists() else "")
-        }
-        if ours - named:
-            session.config.pluginmanager.get_plugin("terminalreporter").write_line(
-                f"{TABLE} lacks {len(ours - named)} of these tests: use --write-table"
-            )
-        if named - ours:
-            reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-            reporter.write_line(
-                f"{TABLE} has tests that are no more: use --write-table", red=True
-            )
-            session.exitstatus = 1
+    passed = all(result["outcome"] == "passed" for result in kept["results"].values())
+    if session.config.option.write_table and passed:
+        TABLE.parent.mkdir(exist_ok=True)
+        TABLE.write_text(table(kept) + clusters())
