@@ -9,27 +9,17 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import cluster
+from probing import proxy
 
 COUNT = int(os.environ.get("E2E_SERVERS", "1500"))
 PAGE = cluster.ROOT / "docs/performance.md"
 START, END = "<!-- scale: tests/e2e/scale.py -->", "<!-- end of scale -->"
 WATCHED, UNWATCHED = "e2e-watched", "e2e-unwatched"
 NGINX = {"name": "nginx", "image": "nginx:1", "env": [{"name": f"V{n}", "value": "x" * 40} for n in range(20)]}
-
-
-@contextmanager
-def proxy():
-    child = subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
-        yield int(child.stdout.readline().rsplit(":", 1)[1])
-    finally:
-        child.terminate()
 
 
 def call(connection, method, namespace, body, name=""):

@@ -1,0 +1,90 @@
+"""Asks the webhooks again and again, beside whatever else goes on, and keeps each wrong answer."""
+
+import http.client
+import json
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import cluster
+
+JSON = "application/json"
+
+
+@contextmanager
+def proxy():
+    """The port on which `kubectl proxy` takes requests to the API server: they cost less than a kubectl each."""
+    child = subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield int(child.stdout.readline().rsplit(":", 1)[1])
+    finally:
+        child.terminate()
+        child.wait(timeout=30)
+
+
+class Probe(threading.Thread):
+    """Creates a good server and a bad one by dry run, in turn, until it is stopped.
+
+    The good one must come back with its migration; the bad one, of a synchronous driver, must be refused for that.
+    """
+
+    def __init__(self, port, space, pause=0.05):
+        super().__init__(daemon=True)
+        self.port, self.pause, self.over = port, pause, threading.Event()
+        self.path = f"/apis/apps/v1/namespaces/{space.name}/deployments?dryRun=All"
+        self.asked, self.wrong, self.slowest = 0, [], 0.0
+        self.good, self.bad = cluster.server("good"), cluster.server("bad", url="postgresql://a@b/c")
+
+    def run(self):
+        while not self.over.wait(self.pause):
+            self.look("good", self.good, self.admitted)
+            self.look("bad", self.bad, self.refused)
+
+    def look(self, which, wanted, right):
+        begun = time.time()
+        try:
+            status, text = self.ask(wanted)
+        except OSError as error:
+            status, text = 0, repr(error)
+        took = time.time() - begun
+        self.asked, self.slowest = self.asked + 1, max(self.slowest, took)
+        if not right(status, text):
+            at = time.strftime("%H:%M:%S", time.gmtime(begun))
+            self.wrong.append(f"{at}, {took:.2f} s: the {which} server: {status} {message(text)}")
+
+    def ask(self, wanted):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", self.path, json.dumps(wanted), {"Content-Type": JSON})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    @staticmethod
+    def admitted(status, text):
+        return status == 201 and f'"{cluster.MIGRATION}"' in text
+
+    @staticmethod
+    def refused(status, text):
+        return status == 403 and "PSG103" in text
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join(timeout=120)
+
+
+def message(text):
+    """The API server's sentence, or that an object came back."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text[:500]
+    if "message" in answer:
+        return answer["message"]
+    return f"{answer.get('kind')}, {'with' if cluster.MIGRATION in text else 'without'} a migration"
