@@ -71,19 +71,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     if inputs.is_empty() && missing.is_empty() {
         note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
     }
-    let across = Across::new(&policy);
-    let pods = KindSetting { group: String::new(), kind: "Pod".to_owned(), template: PointerBuf::new() };
-    let mut check = Check {
-        policy: &policy,
-        pods: policy.clone().with_kind(pods),
-        how,
-        namespace: &args.namespace,
-        around: Surroundings::default(),
-        piped: BTreeMap::new(),
-        across,
-        report: Report::default(),
-        passed_over: PassedOver::default(),
-    };
+    let mut check = Check::new(&policy, how, &args.namespace);
     check.look_round(&inputs);
     let mut without = Vec::new();
     let mut progress = Progress::new();
@@ -94,7 +82,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         }
     }
     progress.wipe();
-    let Check { across, mut report, .. } = check;
+    let mut report = check.finish();
     for (name, error) in &missing {
         let help = "name a file, a directory or a glob that is there";
         report.unread.push(Unread::new(name, (1, 1), &error.to_string(), help));
@@ -102,9 +90,21 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     if !args.skip_others {
         tell_of_others(&inputs, &without, &mut report);
     }
-    report.findings.extend(across.finish());
     report.print(args.format, args.explain, out)?;
     Ok(report.outcome(args.judging.strict))
+}
+
+/// What `check` says of one document with a list of objects in it.
+pub(super) fn report_on(
+    input: &Input,
+    text: &str,
+    list: &Document,
+    (policy, namespace): (&Policy, &str),
+) -> Report {
+    let mut check = Check::new(policy, Judge::AsApplied, namespace);
+    check.collect(list);
+    check.document(input, text, list);
+    check.finish()
 }
 
 /// Files without a manifest: beside others, the named ones are worth a word. On their own, nothing was judged, and
@@ -140,20 +140,46 @@ struct Check<'a> {
     passed_over: PassedOver,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(policy: &'a Policy, how: Judge, namespace: &'a str) -> Self {
+        let pods = KindSetting { group: String::new(), kind: "Pod".to_owned(), template: PointerBuf::new() };
+        Check {
+            policy,
+            pods: policy.clone().with_kind(pods),
+            how,
+            namespace,
+            around: Surroundings::default(),
+            piped: BTreeMap::new(),
+            across: Across::new(policy),
+            report: Report::default(),
+            passed_over: PassedOver::default(),
+        }
+    }
+
+    /// Everything found, with what only all objects together show.
+    fn finish(self) -> Report {
+        let Check { across, mut report, .. } = self;
+        report.findings.extend(across.finish());
+        report
+    }
+
     /// Collects what workloads may refer to, wherever in the stream it stands.
     fn look_round(&mut self, inputs: &[Input]) {
         for (number, input) in inputs.iter().enumerate() {
             let text = input.read();
             for document in text.iter().flat_map(|text| manifest::read_where(text, Surroundings::may_be_in)) {
-                for object in document.objects() {
-                    let namespace = object.namespace().unwrap_or(self.namespace);
-                    self.around.collect(&object.node.to_json(), namespace);
-                }
+                self.collect(&document);
             }
             if input.is_pipe() {
                 self.piped.insert(number, text);
             }
+        }
+    }
+
+    fn collect(&mut self, document: &Document) {
+        for object in document.objects() {
+            let namespace = object.namespace().unwrap_or(self.namespace);
+            self.around.collect(&object.node.to_json(), namespace);
         }
     }
 

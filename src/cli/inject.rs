@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::check::in_namespace;
 use super::judge::ask;
 use super::policy::PolicyFile;
-use super::{Outcome, note};
+use super::{Outcome, krm, note};
 use crate::decision::Endpoint;
 use crate::manifest::edit::{self, Change};
 use crate::manifest::emit::{self, Lists};
@@ -26,8 +26,14 @@ use crate::policy::Policy;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, directories, globs, or `-` for the standard input.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "krm")]
     paths: Vec<String>,
+
+    /// Work as a KRM function of kustomize or kpt: a ResourceList comes on the standard input and goes to the standard
+    /// output, with findings in its `results`. Its `functionConfig` may hold a policy. What would be refused ends with
+    /// exit code 1.
+    #[arg(long, conflicts_with_all = ["paths", "in_place", "output"])]
+    krm: bool,
 
     /// Write the files instead of the standard output.
     #[arg(short, long)]
@@ -54,6 +60,9 @@ enum Output {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    if args.krm {
+        return krm::run(args.policy.given()?, &args.namespace, out);
+    }
     let policy = args.policy.load()?;
     let inputs = files::find(&args.paths)?;
     if args.in_place && inputs.iter().any(|input| input.path.is_none()) {
@@ -90,10 +99,11 @@ struct Injected {
     value: Option<Value>,
 }
 
-struct Inject<'a> {
-    policy: &'a Policy,
-    namespace: &'a str,
-    outcome: Outcome,
+/// The injection, and how it went so far.
+pub(super) struct Inject<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) namespace: &'a str,
+    pub(super) outcome: Outcome,
 }
 
 impl Inject<'_> {
@@ -105,7 +115,7 @@ impl Inject<'_> {
         for document in documents {
             let text = &text[document.bytes.clone()];
             let mut done = match &document.content {
-                Ok(Some(root)) => self.document(input, text, &document, root)?,
+                Ok(Some(root)) => self.document(input, text, (&document, root), None)?,
                 Ok(None) => Injected { text: text.to_owned(), value: None },
                 Err(error) => {
                     let place = format!("{}:{}:{}", input.name, error.line, error.column);
@@ -120,12 +130,25 @@ impl Inject<'_> {
         Ok(injected)
     }
 
+    /// The text of a list with the injection in its items, and with these results in the place of any before.
+    pub(super) fn list(
+        &mut self,
+        input: &Input,
+        text: &str,
+        list: (&Document, &Node),
+        results: Vec<Value>,
+    ) -> anyhow::Result<String> {
+        let (before, own) = text.split_at(list.0.bytes.start);
+        let own = &own[..list.0.bytes.len()];
+        Ok(format!("{before}{}", self.document(input, own, list, Some(results))?.text))
+    }
+
     fn document(
         &mut self,
         input: &Input,
         text: &str,
-        document: &Document,
-        root: &Node,
+        (document, root): (&Document, &Node),
+        results: Option<Vec<Value>>,
     ) -> anyhow::Result<Injected> {
         let mut wanted = root.to_json();
         let mut changes = Vec::new();
@@ -146,6 +169,9 @@ impl Inject<'_> {
                 .with_context(|| format!("{}: the patch does not apply", place()))?;
             changes.extend(decision.operations.iter().map(|operation| change(operation, &object.pointer)));
         }
+        if let (Some(results), Some(fields)) = (results, wanted.as_object_mut()) {
+            changes.extend(set_results(fields, results));
+        }
         if changes.is_empty() {
             return Ok(Injected { text: text.to_owned(), value: Some(wanted) });
         }
@@ -160,6 +186,16 @@ impl Inject<'_> {
         anyhow::ensure!(reads_as(&text, &wanted), "{}: the change cannot be written as YAML", input.name);
         Ok(Injected { text, value: Some(wanted) })
     }
+}
+
+/// Puts results into a list; those of an earlier run go.
+fn set_results(list: &mut Map<String, Value>, results: Vec<Value>) -> Option<Change> {
+    const KEY: &str = "results";
+    if results.is_empty() {
+        return list.shift_remove(KEY).map(|_| Change::Remove(format!("/{KEY}")));
+    }
+    list.insert(KEY.to_owned(), results.clone().into());
+    Some(Change::Add(format!("/{KEY}"), results.into()))
 }
 
 /// The proof of an edit: read again, the text holds what the patch gives.

@@ -17,6 +17,7 @@ pub mod init;
 pub mod inject;
 pub mod job;
 mod judge;
+mod krm;
 mod misplaced;
 mod outcome;
 mod passed_over;

@@ -51,6 +51,11 @@ pub(super) struct PolicyFile {
 }
 
 impl PolicyFile {
+    /// The policy in the named file, where one is named.
+    pub(super) fn given(&self) -> anyhow::Result<Option<Policy>> {
+        self.policy.as_ref().map(|file| load(Some(file))).transpose()
+    }
+
     pub(super) fn load(&self) -> anyhow::Result<Policy> {
         load(self.policy.as_ref())
     }

@@ -155,7 +155,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Unreadable> {
     if text.lines().all(is_blank) {
         return Ok(None);
     }
-    match serde_saphyr::from_str_with_options::<Node>(text, options()) {
+    match serde_saphyr::from_str_with_options::<Node>(text, options(text)) {
         Ok(node) => Ok(Some(node)),
         // JSON is not quite a subset of YAML: its surrogate pairs (`\ud83d\ude00`) are not.
         Err(error) => match serde_json::from_str::<Value>(text) {
@@ -171,8 +171,9 @@ fn is_blank(line: &str) -> bool {
 }
 
 /// How kubectl reads YAML, as near as it goes, within bounds that a real manifest never meets: the largest object
-/// the API server takes has 3 MiB.
-fn options() -> serde_saphyr::Options {
+/// the API server takes has 3 MiB. All objects that a kustomization makes are one document.
+fn options(text: &str) -> serde_saphyr::Options {
+    let objects = if text.contains("\nkind: ResourceList\n") { 20 } else { 1 };
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         // The snippet would show a line of the file, which may hold a password.
@@ -180,13 +181,13 @@ fn options() -> serde_saphyr::Options {
         emit_comments: false,
         budget: serde_saphyr::budget! {
             max_documents: 1,
-            max_nodes: 100_000,
-            max_events: 300_000,
+            max_nodes: 100_000 * objects,
+            max_events: 300_000 * objects,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_merge_keys: 1_000,
             max_recorded_anchor_events: 100_000,
-            max_total_scalar_bytes: 8 * 1024 * 1024,
+            max_total_scalar_bytes: 8 * 1024 * 1024 * objects,
         },
     }
 }

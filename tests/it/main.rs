@@ -16,6 +16,7 @@ mod golden;
 mod http;
 mod inject;
 mod job;
+mod krm;
 mod layers;
 mod limits;
 mod manifests;

@@ -371,7 +371,8 @@ fn policies_in_the_documentation_are_policies() {
     let mut found = 0;
     for page in pages() {
         for block in read(&page).split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
-            if block.contains("kind: Policy") {
+            // What configures a function has a name beside it; the tests of `krm` try it.
+            if block.contains("kind: Policy") && !block.contains("config.kubernetes.io/function") {
                 found += 1;
                 if let Err(error) = Policy::from_yaml(block, CATALOGUE) {
                     panic!("{}: {error}\n{block}", page.display());

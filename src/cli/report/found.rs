@@ -18,6 +18,8 @@ pub(crate) struct Found {
     pub(crate) help: String,
     pub(crate) container: Option<String>,
     pub(crate) about: About,
+    /// JSON pointer to the value at fault, from the object's root.
+    pub(crate) pointer: String,
     /// Where in a file; `None` for what runs in a cluster.
     pub(crate) source: Option<Source>,
 }
@@ -194,6 +196,7 @@ impl Found {
             message: finding.message(),
             help: printable(&finding.help),
             container: finding.place.container.map(|name| printable(&name)),
+            pointer: printable(&finding.place.pointer),
             about,
             source,
         }

@@ -4,7 +4,7 @@
 
 mod documents;
 mod filter;
-mod helm;
+pub(crate) mod helm;
 mod monitoring;
 mod objects;
 mod properties;
