@@ -117,7 +117,7 @@ pub struct Metrics {
     pub in_flight: Gauge,
     certificate_end: Gauge,
     renewals: Family<What, Counter>,
-    /// `caBundle`s of webhook configurations that were put right.
+    /// `caBundle`s of webhook configurations that were corrected.
     pub bundle_repairs: Counter,
     /// Looks at the API server that ended in an error.
     pub kubernetes_errors: Counter,
@@ -173,7 +173,7 @@ impl Metrics {
         guard.register("reload_failing", help, self.stale.clone());
         let help = "Certificates written to the Secret of `--tls-managed`";
         guard.register("certificate_renewals", help, self.renewals.clone());
-        let help = "Webhook configurations whose `caBundle` was put right";
+        let help = "Webhook configurations whose `caBundle` was corrected";
         guard.register("ca_bundle_repairs", help, self.bundle_repairs.clone());
         let help = "Looks at Secret and webhook configurations that ended in an error";
         guard.register("kubernetes_errors", help, self.kubernetes_errors.clone());

@@ -72,6 +72,17 @@ fn described(text: &str) -> BTreeMap<String, Described> {
     all
 }
 
+const DASHBOARD: &str = "
+## The dashboard
+
+`monitoring.dashboard.enabled=true` brings a Grafana dashboard, as a ConfigMap that Grafana's sidecar loads. Without the
+sidecar import `charts/prefect-guard/dashboards/prefect-guard.json`. The picture is drawn from that file, with example
+values:
+
+![The Grafana dashboard: replicas, the certificate, denials and failed calls, and below them curves of what the guard \
+decides and of what the API server says](pictures/dashboard.svg)
+";
+
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     page.push_str("| metric | type | labels | what |\n|---|---|---|---|\n");
@@ -103,7 +114,7 @@ fn page() -> String {
     ] {
         writeln!(page, "| {label} | {values} |").unwrap();
     }
-    page
+    page + DASHBOARD
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! The terminal pictures of the documentation, drawn from what the program really prints.
+//! The pictures of the documentation: terminals, drawn from what the program really prints, and the dashboard.
 //!
 //! Compared with `docs/pictures`; `UPDATE_DOCS=1 cargo test --test it pictures::` draws them anew.
 
 mod cluster;
+mod dashboard;
 mod svg;
 
 use std::fs;
@@ -70,14 +71,16 @@ fn the_pictures_show_what_comes_out() {
         ),
         ("status", "prefect-guard status in a terminal", prompt("prefect-guard status", &cluster::status())),
     ];
+    let terminals = pictures.iter().map(|(name, title, text)| (*name, svg::draw(title, text)));
+    let pictures: Vec<(&str, String)> = terminals.chain([("dashboard", dashboard::draw())]).collect();
     let folder = root().join("docs/pictures");
     let mut stale = Vec::new();
-    for (name, title, text) in &pictures {
-        let (path, drawn) = (folder.join(format!("{name}.svg")), svg::draw(title, text));
+    for (name, drawn) in &pictures {
+        let path = folder.join(format!("{name}.svg"));
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            fs::write(&path, &drawn).unwrap();
+            fs::write(&path, drawn).unwrap();
         }
-        if fs::read_to_string(&path).unwrap_or_default() != drawn {
+        if fs::read_to_string(&path).unwrap_or_default() != *drawn {
             stale.push(name);
         }
     }

@@ -98,6 +98,6 @@ pub(super) fn draw(title: &str, text: &str) -> String {
     svg + "</svg>\n"
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
