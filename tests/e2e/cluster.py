@@ -1,6 +1,7 @@
 """kubectl, helm and the guard's own program against a cluster, and waits with a bound."""
 
 import base64
+import functools
 import json
 import os
 import subprocess
@@ -69,11 +70,23 @@ def until(what, probe, within=WAIT):
         time.sleep(1)
 
 
+@functools.cache
+def helm():
+    """Helm's version, such as v4.1.4."""
+    return run("helm", "version", "--template={{.Version}}").ok().strip()
+
+
+def forced():
+    """Helm 4 does not overwrite what kubectl wrote unless told to; Helm 3 knows no such flag."""
+    return () if helm().startswith("v3.") else ("--force-conflicts",)
+
+
 def install(*values, verb="install"):
     repository, _, tag = GUARD.rpartition(":")
+    values += forced() if verb == "upgrade" else ()
     return run(
-        "helm", verb, RELEASE, CHART, "--namespace", RELEASE, "--create-namespace", "--wait",
-        f"--timeout={WAIT}s", "--set", f"image.repository={repository},image.tag={tag}", *values,
+        "helm", verb, RELEASE, CHART, "--namespace", RELEASE, *(["--create-namespace"] if verb == "install" else []),
+        "--wait", f"--timeout={WAIT}s", "--set", f"image.repository={repository},image.tag={tag}", *values,
         within=WAIT + 60,
     )  # fmt: skip
 

@@ -37,6 +37,12 @@ def space(postgres, request):
     yield from one(postgres, request)
 
 
+@pytest.fixture(scope="module")
+def shared(postgres, request):
+    """A namespace for all tests of a file."""
+    yield from one(postgres, request)
+
+
 @pytest.fixture
 def unwatched(postgres, request):
     yield from one(postgres, request, "prefect-guard.io/enabled=false")
@@ -45,8 +51,8 @@ def unwatched(postgres, request):
 def one(postgres, request, *labels):
     space = cluster.Space(postgres, labels)
     yield space
-    report = getattr(request.node, "report", None)
-    if report is None or report.failed:
+    # None: what prepares the test has failed.
+    if getattr(request.node, "failed", None) is not False:
         folder = FAILED / request.node.name.replace("/", "_")
         space.keep(folder)
         log = cluster.kubectl("logs", "-n", cluster.RELEASE, "-l", cluster.LABEL, "--prefix", "--tail=-1")
@@ -58,7 +64,9 @@ def one(postgres, request, *labels):
 def pytest_runtest_makereport(item, call):
     report = yield
     if call.when == "call":
-        item.report = report
+        item.failed = report.failed
+    if call.when == "call" or report.failed:
+        item.parent.failed = getattr(item.parent, "failed", False) or report.failed
     report.title = results.title(item)
     return report
 

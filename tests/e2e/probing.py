@@ -79,6 +79,19 @@ class Probe(threading.Thread):
         self.join(timeout=120)
 
 
+def watching(space):
+    """Both webhooks answer: the initContainer is put in, and a sync driver is refused."""
+    good, bad, dry = cluster.server("probe"), cluster.server("probe", url="postgresql://a@b/c"), "--dry-run=server"
+
+    def probe():
+        admitted = space.apply(good, flags=(dry, "-oyaml"))
+        refused = space.apply(bad, flags=(dry,))
+        # In mode `warn` the same words are a warning.
+        return cluster.MIGRATION in admitted.out and refused.code and "PSG103" in refused.err
+
+    cluster.until("both webhooks to answer", probe)
+
+
 def message(text):
     """The API server's sentence, or that an object came back."""
     try:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import cluster
@@ -47,11 +46,6 @@ PRINTS = {path.name: fingerprint(path.name) for path in Path(__file__).parent.gl
 
 @functools.cache
 def versions():
-    def helm():
-        return subprocess.run(
-            ["helm", "version", "--template={{.Version}}"], capture_output=True, text=True, check=True
-        ).stdout.strip()  # fmt: skip
-
     kubernetes = json.loads(cluster.kubectl("version", "-ojson").ok())
     node = cluster.get("nodes")["items"][0]["status"]["nodeInfo"]
     chart = (cluster.ROOT / "charts/prefect-guard/Chart.yaml").read_text()
@@ -59,7 +53,7 @@ def versions():
         "prefect-guard": re.search(r"(?m)^version: *(.+)$", chart)[1],
         "Kubernetes": kubernetes["serverVersion"]["gitVersion"],
         "kubectl": kubernetes["clientVersion"]["gitVersion"],
-        "Helm": helm(), "kubelet": node["kubeletVersion"],
+        "Helm": cluster.helm(), "kubelet": node["kubeletVersion"],
         "container runtime": node["containerRuntimeVersion"],
         "Prefect": ", ".join(i.rpartition(":")[2] for i in (cluster.OLD, cluster.NEW)),
         "PostgreSQL": os.environ.get("E2E_POSTGRES_VERSION", cluster.POSTGRES.rpartition(":")[2]),

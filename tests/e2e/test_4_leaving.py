@@ -6,7 +6,7 @@ import pytest
 
 import cluster
 from cluster import LABEL, MIGRATION, OLD, RELEASE, kubectl, run, server
-from test_3_outages import watching
+from probing import watching
 
 
 def test_audit(space, guard):

@@ -76,7 +76,8 @@ object.{{ join "." $annotations }}.exists(k, k.startsWith('prefect-guard.io/')))
 {{/*
 What a worker or a flow is not, so that they go on while we are down: a word of the command line or a name speaks of a
 server or a database, or expands to such a word (as a word: a URL of the server is in the env of every worker); a
-database setting of Prefect is in the env; or the image is Prefect's and the command line does not say what it starts.
+database setting of Prefect is in the env; or the image is Prefect's and the command line does not say what it starts:
+it calls no `prefect`, and no file or module of Python.
 */}}
 {{- define "prefect-guard.cel.mayServe" -}}
 {{ include "prefect-guard.cel.words" "(?i)server|orion|database" }} ||
@@ -84,7 +85,7 @@ database setting of Prefect is in the env; or the image is Prefect's and the com
 {{ include "prefect-guard.cel.names" "(?i)server|orion" }} ||
 {{ include "prefect-guard.cel.env" (list "name" "(?i)^prefect_.*database") }} ||
 (({{ include "prefect-guard.cel.or" (list "c.image" "''") }}).matches('(?i)(^|/)prefect[^/]*$') &&
-!{{ include "prefect-guard.cel.words" "(?i)prefect" }})
+!{{ include "prefect-guard.cel.words" "(?i)prefect|[.]py( |$)|(^| )-m( |$)" }})
 {{- end -}}
 
 {{/* The template at this path is there and, in an UPDATE, is not what it was. */}}

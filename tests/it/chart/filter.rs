@@ -226,6 +226,7 @@ fn hand_written_workloads_are_sent_or_spared() {
         json!({"image": "corp/base:1", "args": ["$(BIN)", "$(ROLE)", "start"], "env": [{"name": "BIN", "value": "prefect"}, {"name": "ROLE", "value": "server"}]}),
         json!({"image": "corp/base:1", "args": ["sh", "-c", "exec $RUN"], "env": [{"name": "RUN", "value": "prefect server start"}]}),
         json!({"image": "prefecthq/prefect:3", "command": ["/start.sh"]}),
+        json!({"image": "prefecthq/prefect:3", "command": ["python", "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]}),
         json!({"image": "localhost:5000/prefect-core@sha256:00"}),
         json!({"name": "prefect-server", "image": "corp/base:1"}),
         json!({"name": "api", "image": "corp/base:1", "env": [{"name": "PREFECT_API_DATABASE_CONNECTION_URL", "value": "x"}]}),
@@ -260,6 +261,12 @@ fn hand_written_workloads_are_sent_or_spared() {
         ),
         (
             json!({"image": "prefecthq/prefect:2", "command": ["prefect", "agent", "start"]}),
+            "may-run-a-server",
+        ),
+        (json!({"image": "prefecthq/prefect:3", "command": ["python", "flow.py"]}), "may-run-a-server"),
+        (json!({"image": "prefecthq/prefect:3", "args": ["python", "-m", "flows"]}), "may-run-a-server"),
+        (
+            json!({"image": "prefecthq/prefect:3", "command": ["sh", "-c", "exec python3 /app/flow.py --all"]}),
             "may-run-a-server",
         ),
         (json!({"image": "prefecthq/prometheus-prefect-exporter:3"}), "may-run-a-server"),
