@@ -2,6 +2,7 @@
 
 mod client;
 mod scenarios;
+mod screen;
 mod show;
 
 use std::io::Write;
@@ -18,6 +19,7 @@ use tracing::Level;
 
 use self::client::Client;
 use self::scenarios::{Expected, Scenario};
+use self::screen::Screen;
 use self::show::Detail;
 use super::Outcome;
 use crate::policy::Policy;
@@ -32,14 +34,14 @@ use crate::tls::{Current, ephemeral, server_config};
 ///
 /// The real HTTPS server runs on loopback with throw-away certificates and answers admission reviews that a real API
 /// server sent. Every verdict, message and patch is shown as `kubectl` would show it, and compared with what it
-/// should be; the exit code is 0 only when all of them hold.
+/// should be; the exit code is 0 only when all of them hold. On a terminal, text is wrapped to its width.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Keep the server up afterwards, and print `curl` commands to try.
     #[arg(long)]
     serve: bool,
 
-    /// End after the show, which is the default.
+    /// End after the last step. This is the default; write it in scripts to say so.
     #[arg(long, conflicts_with = "serve")]
     once: bool,
 
@@ -54,38 +56,34 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(perform(args, out))
+        .block_on(perform(args, &mut Screen::new(out)))
 }
 
-async fn perform(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+async fn perform(args: &Args, out: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let pair = ephemeral::make(&[], SystemTime::now()).context("cannot make a throw-away certificate")?;
     let (address, phase) = start(&pair).await?;
-    writeln!(
-        out,
-        "prefect-guard {} serves HTTPS on {address}, with throw-away certificates.",
+    out.prose(&format!(
+        "prefect-guard {} serves HTTPS on {address}, with throw-away certificates. A team deploys one Prefect server. \
+         Each step is sent to the guard as a Kubernetes API server sends it.",
         env!("CARGO_PKG_VERSION")
-    )?;
-    writeln!(
-        out,
-        "A team deploys one Prefect server. Each step is sent to it as a Kubernetes API server does.\n"
-    )?;
+    ))?;
+    out.text("")?;
     let client = Client::new(address, &pair.ca)?;
     let mut failures = 0;
     let scenarios = scenarios::all();
     for (number, scenario) in scenarios.iter().enumerate() {
         show::title(number + 1, scenario, out)?;
         failures += play(scenario, &client, args.full, out).await?;
-        writeln!(out)?;
+        out.text("")?;
         out.flush()?;
     }
     let (total, held) = (scenarios.len(), scenarios.len() - failures.min(scenarios.len()));
-    writeln!(out, "{held} of {total} came out as they should.")?;
+    out.text(&format!("{held} of {total} came out as they should."))?;
     if !args.serve {
-        writeln!(
-            out,
-            "Next: `prefect-guard check FOLDER` judges your own manifests, `prefect-guard demo --serve` keeps"
-        )?;
-        writeln!(out, "this server up for `curl`. {SITE}getting-started.html installs it in a cluster.")?;
+        out.prose(&format!(
+            "Next: `prefect-guard check FOLDER` judges your own manifests, `prefect-guard demo --serve` keeps this \
+             server up for `curl`. {SITE}getting-started.html installs it in a cluster."
+        ))?;
     }
     if args.serve && failures == 0 {
         stay(address, &pair.ca, out).await?;
@@ -117,7 +115,7 @@ async fn play(
     scenario: &Scenario,
     client: &Client,
     full: bool,
-    out: &mut dyn Write,
+    out: &mut Screen<'_>,
 ) -> anyhow::Result<usize> {
     let object = &scenario.review["request"]["object"];
     let mut faults = Vec::new();
@@ -148,13 +146,13 @@ async fn play(
         _ => {}
     }
     for fault in &faults {
-        writeln!(out, "   NOT AS IT SHOULD BE: {fault}")?;
+        out.text(&format!("   NOT AS IT SHOULD BE: {fault}"))?;
     }
     Ok(usize::from(!faults.is_empty()))
 }
 
 /// Keeps serving until Ctrl-C, with reviews on disk for `curl`.
-async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+async fn stay(address: SocketAddr, ca: &str, out: &mut Screen<'_>) -> anyhow::Result<()> {
     // Before there is a folder, so that no signal leaves it behind.
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -162,16 +160,15 @@ async fn stay(address: SocketAddr, ca: &str, out: &mut dyn Write) -> anyhow::Res
     let mut hangup = listen(SignalKind::hangup())?;
     let folder = Folder::make()?;
     folder.write("ca.pem", ca)?;
-    writeln!(out, "\nThe server stays up; Ctrl-C ends it. Try:\n")?;
+    out.text("\nThe server stays up; Ctrl-C ends it. Try:\n")?;
     for (name, endpoint, review) in scenarios::to_try() {
         let file = folder.write(&format!("{name}.json"), &format!("{review:#}"))?;
-        writeln!(
-            out,
+        out.command(&format!(
             "  curl -sS --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}{endpoint}",
             folder.0.join("ca.pem").display(),
             file.display(),
             address.port()
-        )?;
+        ))?;
     }
     out.flush()?;
     tokio::select! {

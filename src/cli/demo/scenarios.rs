@@ -24,7 +24,7 @@ pub(super) enum Expected {
 /// One review, what led to it, and how it should come out.
 pub(super) struct Scenario {
     pub(super) title: &'static str,
-    /// What happens in the cluster without the guard, or what to look at; lines of at most 90 columns.
+    /// What happens in the cluster without the guard, or what to look at.
     pub(super) story: &'static str,
     /// The file that is applied, as `kubectl` names it.
     pub(super) file: &'static str,
@@ -54,7 +54,7 @@ pub(super) fn all() -> Vec<Scenario> {
         ),
         server(
             "Third try: the URL is right, and the variable is misspelt",
-            "The worst of the three: Prefect would start, be green, and keep its data in a SQLite\n\
+            "The worst of the three: Prefect would start, be green, and keep its data in a SQLite \
              file in the container, which is lost at the next restart.",
             with_setting(
                 "PREFECT_API_DATABASE_CONECTION_URL",
@@ -64,7 +64,7 @@ pub(super) fn all() -> Vec<Scenario> {
         ),
         server(
             "The corrected server: the URL comes from a Secret",
-            "It is admitted, with one initContainer more, which migrates the database before the\n\
+            "It is admitted, with one initContainer more, which migrates the database before the \
              server starts. It has the server's own image, environment and mounts.",
             read(CREATE),
             Expected::Injected,

@@ -1,13 +1,12 @@
 //! How the demo shows an answer to a person.
 
-use std::io::Write;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::scenarios::Scenario;
+use super::screen::Screen;
 use crate::manifest::emit::{self, Lists};
 
 /// Lines of the migration script that are shown when it is not shown in full.
@@ -31,12 +30,10 @@ pub(super) enum Detail {
 }
 
 /// The head of a scenario: its number, its title and its story.
-pub(super) fn title(number: usize, scenario: &Scenario, out: &mut dyn Write) -> anyhow::Result<()> {
-    writeln!(out, "{BOLD}{number}. {}{PLAIN}", scenario.title)?;
-    for line in scenario.story.lines() {
-        writeln!(out, "   {line}")?;
-    }
-    Ok(writeln!(out)?)
+pub(super) fn title(number: usize, scenario: &Scenario, out: &mut Screen<'_>) -> anyhow::Result<()> {
+    out.text(&format!("{BOLD}{number}. {}{PLAIN}", scenario.title))?;
+    out.prose(&format!("   {}", scenario.story))?;
+    Ok(out.text("")?)
 }
 
 /// Shows what `/mutate` does to an object, as `kubectl diff` would, and returns the object after it.
@@ -44,18 +41,18 @@ pub(super) fn mutation(
     response: &Value,
     object: &Value,
     detail: Detail,
-    out: &mut dyn Write,
+    out: &mut Screen<'_>,
 ) -> anyhow::Result<Value> {
     let mut mutated = object.clone();
     match response["patch"].as_str() {
-        None => writeln!(out, "   /mutate    {GREEN}no patch{PLAIN}")?,
+        None => out.text(&format!("   /mutate    {GREEN}no patch{PLAIN}"))?,
         Some(patch) => {
             let patch: json_patch::Patch = serde_json::from_slice(&BASE64_STANDARD.decode(patch)?)?;
             json_patch::patch(&mut mutated, &patch)?;
             if detail == Detail::Brief {
-                writeln!(out, "   /mutate    {GREEN}patched{PLAIN}, as every server is")?;
+                out.text(&format!("   /mutate    {GREEN}patched{PLAIN}, as every server is"))?;
             } else {
-                writeln!(out, "   /mutate    {GREEN}patched{PLAIN}:")?;
+                out.text(&format!("   /mutate    {GREEN}patched{PLAIN}:"))?;
                 diff(object, &mutated, detail, out)?;
             }
         }
@@ -69,12 +66,12 @@ pub(super) fn verdict(
     response: &Value,
     request: &Value,
     file: &str,
-    out: &mut dyn Write,
+    out: &mut Screen<'_>,
 ) -> anyhow::Result<()> {
     let is_admitted = response["allowed"] == Value::Bool(true);
     let word = if is_admitted { format!("{GREEN}admitted{PLAIN}") } else { format!("{RED}refused{PLAIN}") };
-    writeln!(out, "   /validate  {word}\n")?;
-    writeln!(out, "   {BOLD}$ kubectl apply -f {file}{PLAIN}")?;
+    out.text(&format!("   /validate  {word}\n"))?;
+    out.command(&format!("   {BOLD}$ kubectl apply -f {file}{PLAIN}"))?;
     warnings(response, out)?;
     if !is_admitted {
         let message = response["status"]["message"].as_str().unwrap_or_default();
@@ -83,31 +80,31 @@ pub(super) fn verdict(
              \"validate.prefect-guard.io\" denied the request: {message}"
         );
         for line in text.lines() {
-            writeln!(out, "   {line}")?;
+            out.text(&format!("   {line}"))?;
         }
         return Ok(());
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&request["kind"]["kind"]).to_lowercase();
     let (group, name) = (text(&request["kind"]["group"]), text(&request["name"]));
-    writeln!(out, "   {kind}.{group}/{name} created")?;
+    out.text(&format!("   {kind}.{group}/{name} created"))?;
     let containers = request["object"]["spec"]["template"]["spec"]["initContainers"].as_array();
     for container in containers.into_iter().flatten() {
         let path = "jsonpath='{.spec.template.spec.initContainers[*].name}'";
-        writeln!(out, "   {BOLD}$ kubectl get {kind} {name} -o {path}{PLAIN}")?;
-        writeln!(out, "   {}", text(&container["name"]))?;
+        out.command(&format!("   {BOLD}$ kubectl get {kind} {name} -o {path}{PLAIN}"))?;
+        out.text(&format!("   {}", text(&container["name"])))?;
     }
     Ok(())
 }
 
-fn warnings(response: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
+fn warnings(response: &Value, out: &mut Screen<'_>) -> anyhow::Result<()> {
     for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        writeln!(out, "   {YELLOW}Warning:{PLAIN} {warning}")?;
+        out.text(&format!("   {YELLOW}Warning:{PLAIN} {warning}"))?;
     }
     Ok(())
 }
 
-fn diff(before: &Value, after: &Value, detail: Detail, out: &mut dyn Write) -> anyhow::Result<()> {
+fn diff(before: &Value, after: &Value, detail: Detail, out: &mut Screen<'_>) -> anyhow::Result<()> {
     let (before, after) = (emit::block(before, Lists::Flush), emit::block(after, Lists::Flush));
     let diff = TextDiff::from_lines(&before, &after);
     for group in diff.grouped_ops(3) {
@@ -120,8 +117,13 @@ fn diff(before: &Value, after: &Value, detail: Detail, out: &mut dyn Write) -> a
                 ChangeTag::Equal => (' ', ""),
             };
             match script.line(line, detail) {
-                Shown::Whole => writeln!(out, "     {colour}{sign} {line}{PLAIN}")?,
-                Shown::Ellipsis(blank) => writeln!(out, "     {colour}{sign} {:blank$}[…]{PLAIN}", "")?,
+                Shown::Whole if detail == Detail::Full => {
+                    out.command(&format!("     {colour}{sign} {line}{PLAIN}"))?;
+                }
+                Shown::Whole => out.listing(colour, &format!("     {sign} {line}"), PLAIN)?,
+                Shown::Ellipsis(blank) => {
+                    out.listing(colour, &format!("     {sign} {:blank$}[…]", ""), PLAIN)?;
+                }
                 Shown::Nothing => {}
             }
         }
