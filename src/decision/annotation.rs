@@ -5,8 +5,9 @@
 use json_patch::jsonptr::{Pointer, PointerBuf};
 use serde_json::json;
 
-use crate::kubernetes::Workload;
+use crate::kubernetes::{Class, Workload};
 use crate::migration::{self, Operation};
+use crate::policy::Settings;
 use crate::rule::Finding;
 
 /// The annotation that holds the findings, one a line.
@@ -22,6 +23,11 @@ pub const LIMIT: usize = 2048;
 const MORE: usize = 24;
 
 const ANNOTATIONS: &Pointer = Pointer::from_static("/metadata/annotations");
+
+/// Whether the workload takes the annotations. A controller would undo them, also one that takes an injection over.
+pub(super) fn is_wanted(workload: &Workload<'_>, settings: &Settings) -> bool {
+    settings.report_annotation && workload.class == Class::Server && workload.controller.is_none()
+}
 
 /// The operations that leave `findings` on the workload, and nothing where there are none. Empty where that is how it
 /// stands already.

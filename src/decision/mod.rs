@@ -8,8 +8,8 @@ pub mod secret;
 use std::collections::BTreeSet;
 
 use crate::json::{self, Unreadable};
+use crate::kubernetes::Workload;
 use crate::kubernetes::object::{Located, classify, locate};
-use crate::kubernetes::{Class, Workload};
 use crate::migration::plan::Before;
 use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
@@ -167,7 +167,15 @@ fn judge(
         silent: settings.mode == Mode::Audit,
         ..Decision::default()
     };
-    let found = run(endpoint, &subject);
+    let annotates =
+        endpoint == Endpoint::Mutate && !decision.silent && annotation::is_wanted(workload, settings);
+    // `/mutate` needs what it can correct; the rest only for the annotation.
+    let every = endpoint == Endpoint::Validate || annotates;
+    let mut found = rules::check(&subject, |rule| every || rule.fix.is_some());
+    let left: Vec<Finding> = match endpoint {
+        Endpoint::Mutate => found.extract_if(.., |finding| finding.fix.is_none()).collect(),
+        Endpoint::Validate => Vec::new(),
+    };
     decision.findings = settle(found, &own, settings, &mut decision.exempted);
     let is_exempt = !decision.exempted.is_empty() || own.opts_out(settings);
     decision.reason = own.allow_reason.filter(|_| is_exempt).map(|why| one_line(why, REASON));
@@ -183,9 +191,9 @@ fn judge(
         decision.edits = restored.iter().map(Fix::verb).collect();
         decision.operations = migration::operations(workload, restored.iter_mut().collect());
     } else if endpoint == Endpoint::Mutate && !decision.silent {
-        // A controller would undo the annotation, also one that takes an injection over.
-        if settings.report_annotation && workload.class == Class::Server && workload.controller.is_none() {
-            decision.annotations = annotation::operations(workload, &left(&subject, &decision.findings));
+        if annotates {
+            let left = settle_left(&subject, &decision.findings, left);
+            decision.annotations = annotation::operations(workload, &left);
         }
         let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());
         let fixes: Vec<&mut Fix> = fixes.collect();
@@ -197,28 +205,17 @@ fn judge(
     decision
 }
 
-/// What `/validate` would say of the workload once it is corrected, were it a new one. Logs and metrics have it from
-/// there, so what is exempted is not counted here.
-fn left(subject: &Subject<'_>, found: &[Finding]) -> Vec<Finding> {
-    let fixes: Vec<&Fix> = found.iter().filter_map(|finding| finding.fix.as_ref()).collect();
-    let found = match migration::corrected(subject.workload, &fixes) {
-        Ok(corrected) if !fixes.is_empty() => {
-            run(Endpoint::Validate, &Subject::examine(&corrected, subject.settings, subject.own, None))
-        }
-        _ => run(Endpoint::Validate, subject),
-    };
-    let mut left = settle(found, subject.own, subject.settings, &mut Vec::new());
+/// What `/validate` would say of the workload once it is corrected, were it a new one: what no fix was found for. Rules
+/// look at the plan for our container and not at what stands there, so correcting it changes nothing else; what stands
+/// in one that is replaced goes with it. What is exempted is not counted here: logs and metrics have it from `/validate`.
+fn settle_left(subject: &Subject<'_>, fixed: &[Finding], mut left: Vec<Finding>) -> Vec<Finding> {
+    let replaced = |fix: &Fix| matches!(fix, Fix::Place { remove: Some(_), .. } | Fix::Remove { .. });
+    if fixed.iter().filter_map(|finding| finding.fix.as_ref()).any(replaced) {
+        left.retain(|finding| finding.place.container.as_deref() != Some(migration::container::NAME));
+    }
+    let mut left = settle(left, subject.own, subject.settings, &mut Vec::new());
     rule::fold(&mut left);
     left
-}
-
-/// Runs the rules; on `/mutate` only those that can correct something.
-fn run(endpoint: Endpoint, subject: &Subject<'_>) -> Vec<Finding> {
-    let mut findings = rules::check(subject, |rule| endpoint == Endpoint::Validate || rule.fix.is_some());
-    if endpoint == Endpoint::Mutate {
-        findings.retain(|finding| finding.fix.is_some());
-    }
-    findings
 }
 
 /// Applies policy, exemptions and mode.
@@ -256,7 +253,7 @@ fn settle(
 fn ratchet(findings: &mut [Finding], old: Option<&Workload<'_>>, settings: &Settings) {
     let Some(old) = old else { return };
     let own = Own::read(&old.template.metadata.annotations, CATALOGUE);
-    let stood = run(Endpoint::Validate, &Subject::examine(old, settings, &own, None));
+    let stood = rules::check(&Subject::examine(old, settings, &own, None), |_| true);
     let stood: BTreeSet<_> = stood.iter().map(Finding::fault).collect();
     for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Deny) {
         let always = finding.fix.is_some() || finding.rule.ratchet == Ratchet::Holds;

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse, read};
+use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, parse, read};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -76,9 +76,11 @@ impl<'a> PodTemplate<'a> {
     pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
         let mut template: Self = read(text)?;
         let spec = &mut template.spec;
-        let inits = spec.init_texts.take().map(|texts| Container::read_all(&texts, "initContainers"));
+        let containers =
+            |texts: &[Raw<'a>], list: &str| read_all(texts, &format!("spec.{list}"), Container::read);
+        let inits = spec.init_texts.take().map(|texts| containers(&texts, "initContainers"));
         spec.init_containers = inits.transpose()?;
-        spec.containers = Container::read_all(&std::mem::take(&mut spec.texts), "containers")?;
+        spec.containers = containers(&std::mem::take(&mut spec.texts), "containers")?;
         Ok(template)
     }
 }
@@ -193,16 +195,16 @@ pub struct Container<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub args: Vec<Text<'a>>,
     /// Environment variables, in order: later ones may use earlier ones, a later duplicate wins.
-    #[serde(borrow, default, deserialize_with = "objects")]
+    #[serde(skip)]
     pub env: Vec<EnvVar<'a>>,
     /// Whole ConfigMaps and Secrets as variables; these come before `env`.
-    #[serde(borrow, default, deserialize_with = "objects")]
+    #[serde(skip)]
     pub env_from: Vec<EnvFrom<'a>>,
     /// Where the process starts.
     #[serde(borrow)]
     pub working_dir: Option<Text<'a>>,
     /// Mounted volumes.
-    #[serde(borrow, default, deserialize_with = "objects")]
+    #[serde(skip)]
     pub volume_mounts: Vec<VolumeMount<'a>>,
     /// Requests and limits, as written.
     #[serde(borrow)]
@@ -230,20 +232,25 @@ pub struct Container<'a> {
     startup_probe: Handler<'a>,
     #[serde(skip)]
     text: Raw<'a>,
+    /// The lists that a migration container takes over, as text; what [`Container::read`] reads them from.
+    #[serde(borrow, rename = "env", default, deserialize_with = "null_is_default")]
+    env_texts: Vec<Raw<'a>>,
+    /// See above.
+    #[serde(borrow, rename = "envFrom", default, deserialize_with = "null_is_default")]
+    env_from_texts: Vec<Raw<'a>>,
+    /// See above.
+    #[serde(borrow, rename = "volumeMounts", default, deserialize_with = "null_is_default")]
+    mount_texts: Vec<Raw<'a>>,
 }
 
 /// What a migration container takes from its server, entry by entry as it is written.
-#[derive(Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 pub struct Written<'a> {
     /// The entries of `env`.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub env: Vec<Raw<'a>>,
     /// The entries of `envFrom`.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub env_from: Vec<Raw<'a>>,
     /// The entries of `volumeMounts`.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volume_mounts: Vec<Raw<'a>>,
 }
 
@@ -270,20 +277,32 @@ struct Exec<'a> {
     command: Vec<Text<'a>>,
 }
 
-impl<'a> Container<'a> {
-    fn read_all(texts: &[Raw<'a>], list: &str) -> Result<Vec<Self>, Unreadable> {
-        let read = |(index, text): (usize, &Raw<'a>)| {
-            Self::read(*text).map_err(|error| error.within(&format!("spec.{list}[{index}]")))
-        };
-        texts.iter().enumerate().map(read).collect()
-    }
+/// Reads the entries of a list, each from its own text.
+fn read_all<'a, T>(
+    texts: &[Raw<'a>],
+    list: &str,
+    read: impl Fn(Raw<'a>) -> Result<T, Unreadable>,
+) -> Result<Vec<T>, Unreadable> {
+    let read = |(index, text): (usize, &Raw<'a>)| {
+        read(*text).map_err(|error| error.within(&format!("{list}[{index}]")))
+    };
+    texts.iter().enumerate().map(read).collect()
+}
 
+impl<'a> Container<'a> {
     /// Reads one container from its text, which stays with it.
     ///
     /// # Errors
     /// When it is not shaped as it should be.
     pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
-        Ok(Container { text, ..parse::<Self>(text.get())? })
+        let fields: Self = parse(text.get())?;
+        Ok(Container {
+            text,
+            env: read_all(&fields.env_texts, "env", |text| parse(text.get()))?,
+            env_from: read_all(&fields.env_from_texts, "envFrom", |text| parse(text.get()))?,
+            volume_mounts: read_all(&fields.mount_texts, "volumeMounts", |text| parse(text.get()))?,
+            ..fields
+        })
     }
 
     /// The container's text, byte for byte. Not for printing: it may hold a password.
@@ -293,7 +312,11 @@ impl<'a> Container<'a> {
 
     /// The entries of its lists as they are written.
     pub fn written(&self) -> Written<'a> {
-        parse(self.text.get()).unwrap_or_default()
+        Written {
+            env: self.env_texts.clone(),
+            env_from: self.env_from_texts.clone(),
+            volume_mounts: self.mount_texts.clone(),
+        }
     }
 
     /// The words of its command line: `command`, then `args`.

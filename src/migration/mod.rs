@@ -12,15 +12,13 @@ mod preparation;
 pub mod script;
 mod staleness;
 
-use std::cell::OnceCell;
 use std::fmt;
 
 use json_patch::jsonptr::{Pointer, PointerBuf};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::json::{Raw, Unreadable};
-use crate::kubernetes::{Container, Workload};
+use crate::kubernetes::Workload;
 use crate::rule::Fix;
 
 /// One operation of a JSON Patch.
@@ -99,43 +97,6 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
         }
     }
     operations
-}
-
-/// The workload as it is once `fixes` are carried out, for whoever looks at it again. As [`operations`], it asks for
-/// fixes whose containers are still in them.
-///
-/// # Errors
-/// When a container to be put there cannot be read.
-pub fn corrected<'w>(workload: &'w Workload<'_>, fixes: &'w [&Fix]) -> Result<Workload<'w>, Unreadable> {
-    let mut template = workload.template.clone();
-    let list = template.spec.init_containers.get_or_insert_default();
-    for fix in fixes {
-        if let Fix::Pin { index, image } = fix {
-            list[*index].image = image.as_str().into();
-        }
-    }
-    for fix in fixes {
-        match fix {
-            Fix::Place { remove, at, container } => {
-                remove.map(|index| list.remove(index));
-                list.insert((*at).min(list.len()), Container::read(Raw::of(container.get())?)?);
-            }
-            Fix::Remove { index } => {
-                list.remove(*index);
-            }
-            // Of Jobs, which carry no findings.
-            Fix::Lock { .. } | Fix::Pin { .. } => {}
-        }
-    }
-    Ok(Workload {
-        kind: workload.kind.clone(),
-        template,
-        controller: workload.controller.clone(),
-        claim_templates: workload.claim_templates.clone(),
-        own_annotations: None,
-        volumes_by_name: OnceCell::new(),
-        ..*workload
-    })
 }
 
 /// Puts a command line in the place of an ordinary container's.

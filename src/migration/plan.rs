@@ -150,9 +150,7 @@ fn correction(
         before: before.and_then(|before| before.container(&lead.container.name)),
     };
     let present = ours.map(|index| &workload.template.spec.init_containers()[index]);
-    // A template that changes anyway takes what the policy has for the migration by now. One that is put back as it was
-    // does not: that would roll pods for the policy's sake.
-    let stale = present.and_then(|present| wanted.difference(present).or(wanted.policy_difference(present)));
+    let stale = present.and_then(|present| wanted.difference(present));
     let difference = match (ours, stale) {
         (None, _) => Some("there is none"),
         (Some(_), Some(difference)) => Some(difference),

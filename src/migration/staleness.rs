@@ -6,8 +6,6 @@
 use std::cell::{LazyCell, OnceCell};
 use std::collections::BTreeSet;
 
-use serde_json::value::RawValue;
-
 use super::call::CommandLine;
 use super::container;
 use super::script::{ON_SQLITE, SCRIPT};
@@ -72,17 +70,6 @@ impl Wanted<'_> {
             ),
         ];
         checks.into_iter().find(|(agrees, _)| !agrees).map(|(_, difference)| difference)
-    }
-
-    /// Whether the policy has other resources or another security context for it.
-    pub(super) fn policy_difference(&self, ours: &Container<'_>) -> Option<Difference> {
-        let differs = |own: Option<&RawValue>, ours: Option<Raw<'_>>| {
-            own.is_some_and(|own| !same_optional(Some(Raw::from(own)), ours))
-        };
-        let Policy { resources, security_context, .. } = self.policy;
-        let differ = differs(resources.as_ref().map(|own| &*own.0), ours.resources)
-            || differs(security_context.as_ref().map(|own| &*own.0), ours.security_context);
-        differ.then_some("the policy has other resources or another security context for it")
     }
 
     /// Another webhook may have put a wrapper before our command, so the end of the line is what counts, and that

@@ -6,7 +6,7 @@ use super::{Server, Subject};
 use crate::kubernetes::{Container, ContainerRef};
 use crate::migration::blocker::Blocker;
 use crate::migration::container::NAME;
-use crate::rule::{FixAvailability, Level, Report, Rule};
+use crate::rule::{Fix, FixAvailability, Level, Report, Rule};
 use crate::text::clip;
 
 /// The rule.
@@ -36,7 +36,8 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
         let help = "let the controller that owns this object correct it, or take it out";
         report.add(&RULE, place, difference, help).only_warn(Some("a controller owns this object"));
     }
-    if plan.ours.is_some() || !plan.adopted.is_empty() {
+    let goes = matches!(plan.fix, Some((Fix::Remove { .. }, _)));
+    if (plan.ours.is_some() && !goes) || !plan.adopted.is_empty() {
         return;
     }
     let place = subject.place(lead.at);

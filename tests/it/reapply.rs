@@ -604,12 +604,13 @@ fn what_the_policy_has_for_the_migration_alone_is_no_difference() {
     assert!(words.contains(&json!("--lock-timeout=900")) && words.contains(&json!("--statement-timeout=60")));
     cluster.apply(&manifest()).replace(&manifest()).apply(&manifest());
     assert_eq!((cluster.ours(), cluster.generation), (&ours, 1));
-    // What the policy has by now comes with the next change of the template, and is no reason for one.
+    // What the policy has by now is no reason to change it: it comes when the container is written anew.
     cluster.policy = policy(&text.replace("2Gi", "4Gi"));
     cluster.apply(&manifest()).replace(&manifest());
-    assert_eq!((cluster.ours(), cluster.generation), (&ours, 1));
     cluster.edit(|spec| spec["terminationGracePeriodSeconds"] = json!(7));
-    assert_eq!((&cluster.ours()["resources"]["limits"]["memory"], cluster.generation), (&json!("4Gi"), 2));
+    assert_eq!((&cluster.ours()["resources"]["limits"]["memory"], cluster.generation), (&json!("2Gi"), 2));
+    cluster.edit(|spec| spec["containers"][0]["image"] = json!("prefecthq/prefect:3.9.1-python3.12"));
+    assert_eq!((&cluster.ours()["resources"]["limits"]["memory"], cluster.generation), (&json!("4Gi"), 3));
     cluster = Cluster::create_under(&manifest(), policy(text));
     // Taken out of the policy, it goes with the next change of the template.
     cluster.policy = Policy::default();
