@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "serve")]
     once: bool,
 
-    /// Show the migration script in full, too.
+    /// Show the migration script, and lines that are too long, in full.
     #[arg(long)]
     full: bool,
 }

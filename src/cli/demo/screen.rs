@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
+/// A listing is cut here where there is no terminal.
+const LISTING: usize = 120;
+
 /// Prose is no wider than this on any screen, and where there is none.
 const PROSE: usize = 90;
 
@@ -44,14 +47,12 @@ impl<'a> Screen<'a> {
 
     /// A line of a listing, in one colour and cut where it is too long.
     pub(super) fn listing(&mut self, colour: &str, line: &str, plain: &str) -> io::Result<()> {
-        let length = line.chars().count();
-        match self.columns {
-            Some(columns) if length > columns => {
-                let start: String = line.chars().take(columns - 1).collect();
-                writeln!(self.out, "{colour}{start}…{plain}")
-            }
-            _ => writeln!(self.out, "{colour}{line}{plain}"),
+        let columns = self.columns.unwrap_or(LISTING);
+        if line.chars().count() <= columns {
+            return writeln!(self.out, "{colour}{line}{plain}");
         }
+        let start: String = line.chars().take(columns - 1).collect();
+        writeln!(self.out, "{colour}{start}…{plain}")
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
@@ -109,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_nothing_is_broken_or_cut() {
+    fn without_a_terminal_no_text_is_broken() {
         let mut out = Vec::new();
         let mut screen = Screen { out: &mut out, columns: None };
         let long = "word ".repeat(100);
         screen.text(&long).unwrap();
         screen.listing("", &long, "").unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), format!("{long}\n{long}\n"));
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{long}\n{}…\n", &long[..LISTING - 1]));
     }
 
     #[test]
