@@ -52,7 +52,7 @@ impl<'p> Across<'p> {
         let request = Request::of_manifest(text).ok()?;
         if &*request.kind.kind == "Service" && request.kind.group.is_empty() {
             let about = about.clone();
-            self.seen.push(Seen::service(&about.namespace, &about.resource));
+            self.seen.push(Seen::service(&about.namespace, &about.resource, request.object?.get()));
             self.kept.push(Kept { about, exempt: Vec::new(), sources: BTreeMap::new() });
             return Some(());
         }

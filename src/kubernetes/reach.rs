@@ -1,8 +1,8 @@
-//! How a container is reached from outside: the ports it declares, and the probes that the kubelet sends to it.
+//! How a container is reached from outside: by the ports it declares, the kubelet's probes, and Services.
 //!
 //! Read from the container's text only when somebody asks: few rules do.
 
-use super::pod::{Container, Text};
+use super::pod::{Annotations, Container, Text};
 use crate::json::{Raw, null_is_default, object, object_or_none, objects, parse};
 
 /// The ports and probes of a container.
@@ -88,6 +88,50 @@ impl<'a> Reach<'a> {
             Ok(name) => self.ports.iter().find(|port| *port.name == *name).map(|port| port.container_port),
             Err(_) => text.parse().ok(),
         }
+    }
+}
+
+/// What a Service sends to which pods.
+#[derive(Default, serde::Deserialize)]
+pub struct Service<'a> {
+    #[serde(borrow, default, deserialize_with = "object")]
+    spec: Sends<'a>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Sends<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    selector: Annotations<'a>,
+    #[serde(borrow, default, deserialize_with = "objects")]
+    ports: Vec<ServicePort<'a>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServicePort<'a> {
+    #[serde(default, deserialize_with = "null_is_default")]
+    port: i64,
+    #[serde(borrow)]
+    target_port: Option<Raw<'a>>,
+}
+
+impl<'a> Service<'a> {
+    /// The Service in this text; one that sends nothing anywhere, where it is not shaped as it should be.
+    pub fn of(text: &'a str) -> Self {
+        parse(text).unwrap_or_default()
+    }
+
+    /// The labels of the pods it sends to; none at all where it picks none by labels.
+    pub fn selector(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.spec.selector.iter()
+    }
+
+    /// The numbers of the pods' ports that it sends to. One that is given by a name is declared by a container.
+    pub fn ports(&self) -> impl Iterator<Item = i64> {
+        self.spec.ports.iter().filter_map(|one| match one.target_port.map(|target| target.get()) {
+            None | Some("null") => Some(one.port),
+            Some(text) => text.parse().ok(),
+        })
     }
 }
 

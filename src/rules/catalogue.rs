@@ -32,23 +32,28 @@ pub struct Entry {
     /// What it finds besides in an object as its author wrote it, outside of the pod template: `check` only, since
     /// the API server drops or refuses what is wrong there.
     pub manifest: Option<fn(&Manifest<'_>, &mut Report)>,
+    /// What a rule about one workload finds besides where other objects are known: `check` and `audit`.
+    pub across: Option<Across>,
 }
+
+/// Looks at what is known of each object of a stream: reports into the report of the object at fault.
+pub type Across = fn(&[Seen], &mut [Report]);
 
 /// How a rule looks at what it judges; [`Rule::scope`] says the same as data.
 #[derive(Clone, Copy)]
 pub enum Check {
     /// At one workload: reports what it finds there.
     Object(fn(&Subject<'_>, &mut Report)),
-    /// At what is known of each object of a stream: reports into the report of the object at fault.
-    Stream(fn(&[Seen], &mut [Report])),
+    /// At all objects of a stream.
+    Stream(Across),
 }
 
 const fn object(rule: &'static Rule, check: fn(&Subject<'_>, &mut Report)) -> Entry {
-    Entry { rule, check: Check::Object(check), manifest: None }
+    Entry { rule, check: Check::Object(check), manifest: None, across: None }
 }
 
-const fn stream(rule: &'static Rule, check: fn(&[Seen], &mut [Report])) -> Entry {
-    Entry { rule, check: Check::Stream(check), manifest: None }
+const fn stream(rule: &'static Rule, check: Across) -> Entry {
+    Entry { rule, check: Check::Stream(check), manifest: None, across: None }
 }
 
 /// Every rule, in the order in which findings are reported.
@@ -85,7 +90,10 @@ pub static REGISTER: &[Entry] = &[
     object(&psg401_workers_without_redis::RULE, psg401_workers_without_redis::check),
     object(&psg402_replicas_without_redis::RULE, psg402_replicas_without_redis::check),
     stream(&psg403_servers_across_objects::RULE, psg403_servers_across_objects::check),
-    object(&psg404_unreachable_server::RULE, psg404_unreachable_server::check),
+    Entry {
+        across: Some(psg404_unreachable_server::check_across),
+        ..object(&psg404_unreachable_server::RULE, psg404_unreachable_server::check)
+    },
     object(&psg405_unauthorized_probe::RULE, psg405_unauthorized_probe::check),
     object(&psg901_unseen_database_url::RULE, psg901_unseen_database_url::check),
     object(&psg902_undetected_server::RULE, psg902_undetected_server::check),
@@ -132,7 +140,11 @@ pub fn check_manifest(manifest: &Manifest<'_>) -> Vec<Finding> {
 pub fn check_stream(seen: &[Seen]) -> Vec<(usize, Finding)> {
     let mut findings = Vec::new();
     for entry in REGISTER {
-        if let Check::Stream(check) = entry.check {
+        let own = match entry.check {
+            Check::Stream(check) => Some(check),
+            Check::Object(_) => entry.across,
+        };
+        if let Some(check) = own {
             let mut reports: Vec<Report> = seen.iter().map(|_| Report::default()).collect();
             check(seen, &mut reports);
             let found = reports.into_iter().enumerate();

@@ -44,5 +44,7 @@ pub mod stream;
 
 pub use crate::server::Server;
 pub use crate::subject::Subject;
-pub use catalogue::{CATALOGUE, Check, Entry, REGISTER, check, check_manifest, check_stream, find, nearest};
+pub use catalogue::{
+    Across, CATALOGUE, Check, Entry, REGISTER, check, check_manifest, check_stream, find, nearest,
+};
 pub use manifest::Manifest;

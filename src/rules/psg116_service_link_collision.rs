@@ -26,8 +26,9 @@ const NAMES: [(&str, &str); 3] = [
 
 /// What a container sets itself beats the kubelet's variable.
 pub(super) fn check(seen: &[Seen], reports: &mut [Report]) {
-    let colliding =
-        |object: &'_ Seen| NAMES.iter().find(|(name, _)| Some(*name) == object.service.as_deref());
+    let colliding = |object: &'_ Seen| {
+        NAMES.iter().find(|(name, _)| object.service.as_ref().is_some_and(|one| one.name == *name))
+    };
     let services: Vec<_> = seen.iter().filter_map(|one| Some((&one.namespace, colliding(one)?))).collect();
     for (object, report) in seen.iter().zip(reports).filter(|(object, _)| object.service_links) {
         for member in &object.containers {
@@ -69,8 +70,8 @@ mod tests {
 
     #[test]
     fn finds_a_service_beside_a_server() {
-        let database = Seen::service("a", "prefect-server-database");
-        let found = found(&[server("a", &[]), database, Seen::service("b", "prefect-server-api")]);
+        let database = Seen::service("a", "prefect-server-database", "{}");
+        let found = found(&[server("a", &[]), database, Seen::service("b", "prefect-server-api", "{}")]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, 0);
         assert!(found[0].1.message().contains("PREFECT_SERVER_DATABASE_PORT"));
@@ -80,10 +81,10 @@ mod tests {
     fn accepts_harmless_services_and_ports_of_ones_own() {
         let seen = [
             server("a", &["PREFECT_SERVER_API_PORT"]),
-            Seen::service("a", "prefect-server-api"),
-            Seen::service("a", "prefect"),
-            Seen::service("a", "prefect-server"),
-            Seen::service("a", "prefect-api"),
+            Seen::service("a", "prefect-server-api", "{}"),
+            Seen::service("a", "prefect", "{}"),
+            Seen::service("a", "prefect-server", "{}"),
+            Seen::service("a", "prefect-api", "{}"),
         ];
         assert!(found(&seen).is_empty());
     }
@@ -91,6 +92,6 @@ mod tests {
     #[test]
     fn accepts_a_pod_without_service_links() {
         let unlinked = Seen { service_links: false, ..server("a", &[]) };
-        assert!(found(&[unlinked, Seen::service("a", "prefect-server-database")]).is_empty());
+        assert!(found(&[unlinked, Seen::service("a", "prefect-server-database", "{}")]).is_empty());
     }
 }

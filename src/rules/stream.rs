@@ -2,12 +2,14 @@
 //!
 //! Facts, so that a stream of any length is never held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::psg402_replicas_without_redis as redis;
+use super::psg404_unreachable_server as loopback;
 use super::{Server, Subject, problems};
 use crate::environment::HIDDEN;
 use crate::kubernetes::Class;
+use crate::kubernetes::reach;
 use crate::prefect::url::{Port, SQLALCHEMY, Url};
 use crate::rule::{Place, Sensitive};
 
@@ -20,8 +22,10 @@ pub struct Seen {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Its name where it is a Service, `None` for other kinds.
-    pub service: Option<String>,
+    /// What it is where it is a Service, `None` for other kinds.
+    pub service: Option<Service>,
+    /// The labels of its pods.
+    pub labels: BTreeMap<String, String>,
     /// Whether it is a Job or a CronJob.
     pub is_job: bool,
     /// Whether its pods get variables for each Service of the namespace.
@@ -29,6 +33,25 @@ pub struct Seen {
     /// The containers with a Prefect in them: the servers first, then those that run a database command, then what
     /// else a script starts.
     pub containers: Vec<Member>,
+}
+
+/// What is known of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The labels of the pods it sends to.
+    pub selector: BTreeMap<String, String>,
+    /// The ports of those pods that it sends to, as far as they are given by number.
+    pub ports: BTreeSet<i64>,
+}
+
+impl Service {
+    /// Whether it sends anything to pods with these labels; one without a selector is somebody else's to connect.
+    pub fn sends_to(&self, labels: &BTreeMap<String, String>) -> bool {
+        let mut selector = self.selector.iter();
+        !self.selector.is_empty() && selector.all(|(key, value)| labels.get(key) == Some(value))
+    }
 }
 
 /// A container with a Prefect in it.
@@ -51,12 +74,21 @@ pub struct Member {
     /// What it would have to share if there were more of it, in backticks; `None` unless it is one whole server on
     /// PostgreSQL.
     pub unshared: Option<Vec<String>>,
+    /// The port on which it listens for its own pod only, where nothing else in its pod could listen for others and no
+    /// part of the workload says that others come.
+    pub loopback_port: Option<i64>,
 }
 
 impl Seen {
-    /// What a Service contributes.
-    pub fn service(namespace: &str, name: &str) -> Self {
-        Seen { namespace: namespace.to_owned(), service: Some(name.to_owned()), ..Seen::default() }
+    /// What a Service contributes; `text` is the object.
+    pub fn service(namespace: &str, name: &str, text: &str) -> Self {
+        let read = reach::Service::of(text);
+        let service = Service {
+            name: name.to_owned(),
+            selector: owned(read.selector()),
+            ports: read.ports().collect(),
+        };
+        Seen { namespace: namespace.to_owned(), service: Some(service), ..Seen::default() }
     }
 
     /// What a workload contributes.
@@ -68,6 +100,7 @@ impl Seen {
             kind: subject.workload.kind.to_string(),
             name: name.to_owned(),
             service: None,
+            labels: owned(subject.workload.template.metadata.labels.iter()),
             is_job: subject.workload.class == Class::Job,
             service_links: subject.workload.template.spec.service_links(),
             containers: servers.chain(others.map(|other| member(subject, other, false))).collect(),
@@ -85,6 +118,10 @@ impl Seen {
     }
 }
 
+fn owned<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
 fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member {
     let names = server.environment.variables().map(|variable| variable.name);
     let is_prefect = |name: &&str| name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("PREFECT_"));
@@ -98,6 +135,7 @@ fn member(subject: &Subject<'_>, server: &Server<'_>, is_server: bool) -> Member
         database: database(server),
         migrates: !server.at.init && server.invocation.is_migration(),
         variables: names.filter(is_prefect).map(str::to_owned).collect(),
+        loopback_port: is_server.then(|| loopback::unasked_port(subject, server)).flatten(),
         unshared: whole.then(|| redis::unshared(server, true)),
     }
 }
