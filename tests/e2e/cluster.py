@@ -97,6 +97,13 @@ def uninstall():
     kubectl("delete", "namespace", RELEASE, "--ignore-not-found").ok()
 
 
+def status(space, *names):
+    """What `prefect-guard status` says of the servers in a namespace: its exit code, and the state of each."""
+    said = run(PROGRAM, "status", "--namespace", space.name, "--format=json", *names)
+    assert said.out, said.err
+    return said.code, {server["name"]: server["state"] for server in json.loads(said.out)["servers"]}
+
+
 def guard_is(replicas):
     """Scales the guard and waits until so many pods serve, and no other is left."""
     guard = ("--namespace", RELEASE)
@@ -139,6 +146,10 @@ class Postgres:
     def pod(self):
         pods = get("pods", "-n", self.namespace)["items"]
         return next((p["metadata"]["name"] for p in pods if is_ready(p)), None)
+
+    def address(self):
+        (pod,) = get("pods", "-n", self.namespace)["items"]
+        return pod["status"]["podIP"]
 
     def query(self, database, sql):
         return kubectl(

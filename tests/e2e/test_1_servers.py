@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import cluster
-from cluster import MIGRATION, NEW, OLD, server, until
+from cluster import MIGRATION, NEW, OLD, server, status, until
 
 pytestmark = pytest.mark.usefixtures("guard")
 RENDERINGS = cluster.ROOT / "tests/fixtures/manifests/chart"
@@ -30,6 +30,7 @@ def test_without_us(unwatched):
     missing = 'relation "flow_run" does not exist'
     until(f"`{missing}` in PostgreSQL's log", lambda: missing in unwatched.postgres.log())
     assert not unwatched.migrated()
+    assert status(unwatched) == (1, {"server": "not-guarded"})
 
 
 def test_secret_server(space):
@@ -40,12 +41,15 @@ def test_secret_server(space):
     (state,) = [s for s in pod["status"]["initContainerStatuses"] if s["name"] == MIGRATION]
     assert state["state"]["terminated"]["exitCode"] == 0
     assert space.migrated()
+    assert status(space) == (0, {"server": "migrated"})
 
 
 def test_six_at_once(space):
     """Six replicas at once on an empty database: one migrates, all come up, no initContainer fails."""
     space.apply(server(replicas=6)).ok()
+    until("`status` to say that it migrates", lambda: status(space) == (3, {"server": "migrating"}))
     space.up(count=6)
+    assert status(space) == (0, {"server": "migrated"})
     states = [s for p in space.pods() for s in p["status"]["initContainerStatuses"]]
     assert [s["restartCount"] for s in states] == [0] * 6
 
@@ -133,6 +137,7 @@ def test_sqlite_on_a_claim(space):
     space.apply(claim, wanted).ok()
     space.up()
     assert "initContainers" not in space.get("deployment/server")["spec"]["template"]["spec"]
+    assert status(space) == (0, {"server": "idle"})
 
 
 def test_restricted(space):

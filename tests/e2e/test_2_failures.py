@@ -2,15 +2,56 @@
 
 import pytest
 
-from cluster import MIGRATION, NEW, OLD, server, until
+from cluster import MIGRATION, NEW, OLD, server, status, until, workload
 
 pytestmark = pytest.mark.usefixtures("guard")
 
+ROLE = "DO $$BEGIN CREATE ROLE {} LOGIN PASSWORD 'pw' {}; EXCEPTION WHEN duplicate_object THEN END$$"
+
+
+def role(space, name, option=""):
+    space.query(ROLE.format(name, option))
+    return space.postgres.url(space.database, f"{name}:pw")
+
+
+def of_another(space):
+    space.query("CREATE TABLE alembic_version (version_num text)")
+    space.query("INSERT INTO alembic_version VALUES ('of_airflow')")
+    return space.postgres.url(space.database)
+
+
+def silent(space):
+    """A port that takes connections and never answers."""
+    code = "import socket, time; s = socket.create_server(('', 5432)); time.sleep(3600)"
+    ready = {"tcpSocket": {"port": 5432}}
+    container = {"name": "silent", "image": OLD, "imagePullPolicy": "IfNotPresent",
+                 "command": ["python", "-c", code], "readinessProbe": ready}  # fmt: skip
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "silent"},
+               "spec": {"selector": {"app": "silent"}, "ports": [{"port": 5432}]}}  # fmt: skip
+    space.apply(workload("silent", container), service).ok()
+    space.up("silent")
+    return elsewhere(space, f"silent.{space.name}.svc:5432")
+
+
+def elsewhere(space, address):
+    return space.postgres.url(space.database).replace(f"{space.postgres.host}:5432", address)
+
+
+# What each case gives as the URL, and the words that say what is wrong.
 CASES = {
-    "a bad password": ("prefect:wrong", None, "password authentication failed"),
-    "a missing database": ("prefect:pw", "nowhere", "does not exist"),
-    "a role without rights": ("mouse:pw", None, "permission denied"),
-}
+    "a bad password": (
+        lambda s: s.postgres.url(s.database, "prefect:wrong"), "refuses the password of this user"),
+    "a missing database": (lambda s: s.postgres.url("nowhere"), "no database of the URL's name"),
+    "a role without rights": (lambda s: role(s, "mouse"), "mouse may not CREATE in schema public"),
+    "a role without connections": (lambda s: role(s, "full", "CONNECTION LIMIT 0"), "too many connections"),
+    "TLS where there is none": (
+        lambda s: s.postgres.url(s.database) + "?ssl=require", "TLS is asked for, and `postgres.e2e-postgres.svc`"),
+    "an unknown host": (
+        lambda s: elsewhere(s, "no-such-host.invalid:5432"), "host `no-such-host.invalid` is unknown"),
+    "a closed port": (lambda s: elsewhere(s, f"{s.postgres.address()}:1"), "connection refused"),
+    "a silent port": (silent, "does not answer"),
+    "another product's schema": (of_another, "alembic_version here is another product's"),
+}  # fmt: skip
 
 
 def described(space, words):
@@ -25,16 +66,15 @@ def described(space, words):
 @pytest.mark.parametrize("case", CASES)
 def test_reason(space, case):
     """The server never starts, and `kubectl describe pod` shows the reason."""
-    user, database, words = CASES[case]
-    if user.startswith("mouse"):
-        space.query("DO $$BEGIN CREATE ROLE mouse LOGIN PASSWORD 'pw'; EXCEPTION WHEN duplicate_object THEN END$$")
-    space.secret(space.postgres.url(database or space.database, user))
-    space.apply(server()).ok()
+    url, words = CASES[case]
+    space.secret(url(space))
+    space.apply(server(env=[{"name": "PREFECT_GUARD_WAIT", "value": "1"}])).ok()
     text = described(space, words)
     assert "wrong" not in text, "a password is shown"
     (pod,) = space.pods()
     assert not any(s.get("started") for s in pod["status"]["containerStatuses"])
     assert not space.migrated()
+    until("`status` to say that it fails", lambda: status(space) == (1, {"server": "failing"}))
 
 
 def test_sqlite_from_a_secret(space):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import cluster
-from cluster import LABEL, MIGRATION, NEW, OLD, RELEASE, get, is_ready, kubectl, server, until, workload
+from cluster import LABEL, MIGRATION, NEW, OLD, RELEASE, get, is_ready, kubectl, server, status, until, workload
 from probing import watching
 
 RENDERINGS = cluster.ROOT / "tests/fixtures/manifests/chart"
@@ -112,6 +112,7 @@ def test_pods(down):
     assert now["metadata"]["uid"] == before["metadata"]["uid"]
     assert is_ready(now)
     assert now["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert status(down, "server") == (0, {"server": "migrated"})
 
 
 @row("A Pod that was evicted")

@@ -61,4 +61,5 @@ def test_control_plane_restarts(running):
     until("the API server to answer", lambda: kubectl("get", "--raw=/readyz").code == 0)
     watching(running)
     assert running.pods()[0]["metadata"]["uid"] == before
-    assert len(get("pods", "-n", RELEASE, "-l", LABEL)["items"]) == 2
+    assert len(guards()) == 2
+    assert cluster.status(running) == (0, {"server": "migrated"})
