@@ -133,13 +133,16 @@ class Postgres:
             "env": [{"name": f"POSTGRES_{n}", "value": v}
                     for n, v in (("USER", "prefect"), ("PASSWORD", "pw"), ("DB", "prefect"))],
             "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "prefect"]}},
+            "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
         }  # fmt: skip
         service = {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "postgres"},
             "spec": {"selector": {"app": "postgres"}, "ports": [{"port": 5432}]},
         }  # fmt: skip
         kubectl("create", "namespace", self.namespace).ok()
-        objects = [service, workload("postgres", container)]
+        # A restart of the node makes the container anew.
+        data = [{"name": "data", "emptyDir": {}}]
+        objects = [service, workload("postgres", container, volumes=data)]
         kubectl("apply", "-n", self.namespace, "-f-", given=objects).ok()
         until("PostgreSQL to be ready", self.pod)
 
@@ -151,13 +154,12 @@ class Postgres:
         (pod,) = get("pods", "-n", self.namespace)["items"]
         return pod["status"]["podIP"]
 
+    def ask(self, database, sql):
+        psql = ("psql", "-h", "127.0.0.1", "-U", "prefect", "-d", database, "-Atqc", sql)
+        return kubectl("exec", "-n", self.namespace, "deployment/postgres", "--", "env", "PGPASSWORD=pw", *psql)
+
     def query(self, database, sql):
-        return kubectl(
-            "exec", "-n", self.namespace, "deployment/postgres", "--",
-            "env",
-            "PGPASSWORD=pw",
-            "psql", "-h", "127.0.0.1", "-U", "prefect", "-d", database, "-Atqc", sql,
-        ).ok().strip()  # fmt: skip
+        return self.ask(database, sql).ok().strip()
 
     def url(self, database, user="prefect:pw", driver="postgresql+asyncpg"):
         return f"{driver}://{user}@{self.host}:5432/{database}"

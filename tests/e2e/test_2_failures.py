@@ -1,5 +1,7 @@
 """Migrations that cannot work: the server does not start, and `kubectl describe pod` says why."""
 
+import re
+
 import pytest
 
 from cluster import MIGRATION, NEW, OLD, server, status, until, workload
@@ -40,7 +42,7 @@ def elsewhere(space, address):
 # What each case gives as the URL, and the words that say what is wrong.
 CASES = {
     "a bad password": (
-        lambda s: s.postgres.url(s.database, "prefect:wrong"), "refuses the password of this user"),
+        lambda s: s.postgres.url(s.database, "prefect:canary-pw"), "refuses the password of this user"),
     "a missing database": (lambda s: s.postgres.url("nowhere"), "no database of the URL's name"),
     "a role without rights": (lambda s: role(s, "mouse"), "mouse may not CREATE in schema public"),
     "a role without connections": (lambda s: role(s, "full", "CONNECTION LIMIT 0"), "too many connections"),
@@ -55,10 +57,12 @@ CASES = {
 
 
 def described(space, words):
+    """What stands under the state of a container: the script, which is shown too, has all words in it."""
+
     def probe():
-        pods = space.pods()
         text = space.kubectl("describe", "pod", "-l", "app=server").ok()
-        return text if pods and words in text else None
+        states = "".join(re.findall(r"^    State:.*?^    Ready:", text, re.DOTALL | re.MULTILINE))
+        return text if words in states else None
 
     return until(f"`kubectl describe pod` to say {words!r}", probe)
 
@@ -70,18 +74,28 @@ def test_reason(space, case):
     space.secret(url(space))
     space.apply(server(env=[{"name": "PREFECT_GUARD_WAIT", "value": "1"}])).ok()
     text = described(space, words)
-    assert "wrong" not in text, "a password is shown"
+    assert "canary" not in text, "a password is shown"
     (pod,) = space.pods()
     assert not any(s.get("started") for s in pod["status"]["containerStatuses"])
     assert not space.migrated()
     until("`status` to say that it fails", lambda: status(space) == (1, {"server": "failing"}))
 
 
+def test_sqlite_by_mistake(space):
+    """A PostgreSQL named in a variable that Prefect does not read: no server on a throw-away SQLite file."""
+    # Where all of the environment comes from a Secret, the webhook cannot see the name.
+    space.secret(space.postgres.url(space.database), "env", "PREFECT_DATABASE_CONNECTION_URL")
+    space.apply(server(url="", more={"envFrom": [{"secretRef": {"name": "env"}}]})).ok()
+    described(space, "PREFECT_DATABASE_CONNECTION_URL names a PostgreSQL")
+    assert not space.migrated()
+
+
 def test_sqlite_from_a_secret(space):
-    """A Secret that leads to SQLite: exit 1 with a sentence, and no server on a throw-away file."""
+    """A Secret that leads to SQLite does not hold up a server that would start on it."""
     space.secret("sqlite+aiosqlite:////tmp/x.db")
     space.apply(server()).ok()
-    described(space, "no setting of a PostgreSQL URL reaches Prefect")
+    space.up(image=OLD)
+    assert not space.migrated()
 
 
 def test_newer_schema(space):

@@ -1,11 +1,12 @@
 """The guard rolls over, loses its certificates, and the control plane restarts: it comes back by itself."""
 
+import json
 import os
 
 import pytest
 
 import cluster
-from cluster import LABEL, RELEASE, get, kubectl, run, server, until
+from cluster import LABEL, RELEASE, get, is_ready, kubectl, run, server, until
 from probing import Probe, proxy, watching
 
 pytestmark = pytest.mark.usefixtures("guard")
@@ -41,9 +42,21 @@ def guards():
     return {p["metadata"]["uid"] for p in get("pods", "-n", RELEASE, "-l", LABEL)["items"]}
 
 
+def wipe_bundles():
+    for what in cluster.CONFIGURATIONS.split(","):
+        hooks = get(what, RELEASE)["webhooks"]
+        patch = [{"op": "remove", "path": f"/webhooks/{n}/clientConfig/caBundle"} for n in range(len(hooks))]
+        kubectl("patch", what, RELEASE, "--type=json", "--patch", json.dumps(patch)).ok()
+
+
 def test_certificates_deleted(space):
-    """The Secret with the certificate is deleted and the guard started anew: a new one is made and trusted."""
+    """The Secret with the certificate is deleted: the guard serves on and puts a wiped `caBundle` right.
+
+    After an upgrade and a restart a new one is made and trusted.
+    """
     kubectl("delete", "secret", "-n", RELEASE, f"{RELEASE}-tls").ok()
+    watching(space)
+    wipe_bundles()
     watching(space)
     cluster.install(verb="upgrade").ok()
     kubectl("rollout", "restart", "-n", RELEASE, f"deployment/{RELEASE}").ok()
@@ -52,7 +65,7 @@ def test_certificates_deleted(space):
 
 
 def test_control_plane_restarts(running):
-    """The control plane restarts: servers run on, the guard answers again by itself."""
+    """The control plane restarts, its node too where both are one: the guard answers again by itself, servers run."""
     restart = os.environ.get("E2E_RESTART")
     if not restart:
         pytest.skip("E2E_RESTART names no command that restarts the control plane")
@@ -60,6 +73,11 @@ def test_control_plane_restarts(running):
     run("bash", "-c", restart, within=900).ok()
     until("the API server to answer", lambda: kubectl("get", "--raw=/readyz").code == 0)
     watching(running)
+    until("PostgreSQL to answer", lambda: running.postgres.ask(running.database, "SELECT 1").code == 0)
+
+    def up():
+        return all(map(is_ready, running.pods())) and cluster.status(running) == (0, {"server": "migrated"})
+
+    until("the server to run again", up)
     assert running.pods()[0]["metadata"]["uid"] == before
     assert len(guards()) == 2
-    assert cluster.status(running) == (0, {"server": "migrated"})

@@ -21,11 +21,13 @@ def test_audit(space, guard):
     assert space.get("deployment/bad")["metadata"]["resourceVersion"] == version
 
 
-def test_status(guard):
-    """`status` says of an installation that works that it does."""
-    if run(cluster.PROGRAM, "status", "--help").code:
-        pytest.skip("this prefect-guard has no command `status`")
-    run(cluster.PROGRAM, "status").ok()
+def test_status(space, guard):
+    """`status --wait` waits for a server that migrates, and then says that it has."""
+    space.apply(server()).ok()
+    asked = ("status", "--wait", f"--timeout={cluster.WAIT}s", "--namespace", space.name)
+    said = run(cluster.PROGRAM, *asked, within=cluster.WAIT + 60).ok()
+    assert "migrated" in said
+    assert space.migrated()
 
 
 def test_eject_and_uninstall(space, guard):
