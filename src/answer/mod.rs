@@ -1,5 +1,6 @@
 //! Bytes out: a review's body is decided and answered, whatever it holds.
 
+pub mod notice;
 pub mod respond;
 
 use crate::decision::{Decision, Endpoint, decide};
@@ -45,6 +46,8 @@ pub struct Record {
     pub exempted: Vec<&'static Rule>,
     /// Why, in the author's words.
     pub reason: Option<String>,
+    /// Whether a server is admitted without a migration, since something stands in the way of one.
+    pub skipped: bool,
     /// What is wrong with the request itself (status 400), without anything secret.
     pub problem: Option<String>,
 }
@@ -139,8 +142,8 @@ impl Record {
             _ => Verdict::Allow,
         };
         let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());
-        let reason = decision.reason.clone();
-        Record { verdict, rules, edits, exempted, reason, ..Record::of_request(request) }
+        let (reason, skipped) = (decision.reason.clone(), decision.skipped);
+        Record { verdict, rules, edits, exempted, reason, skipped, ..Record::of_request(request) }
     }
 
     fn of_unreadable(endpoint: Endpoint, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {

@@ -31,8 +31,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = AuditFormat::Table)]
     format: AuditFormat,
 
-    /// Write the result into each namespace too, as `--format openreports` or `policyreport` shows it. Needs the verb
-    /// `patch` on those objects.
+    /// Write the result into each namespace too, as `--format openreports` or `policyreport` shows it. Needs the
+    /// verbs `create` and `patch` on those objects.
     #[arg(long, value_enum, value_name = "KIND")]
     report: Option<Flavour>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::check::in_namespace;
 use super::judge::ask;
 use super::policy::PolicyFile;
-use super::{Outcome, krm, note};
+use super::{Outcome, note};
 use crate::decision::Endpoint;
 use crate::manifest::edit::{self, Change};
 use crate::manifest::emit::{self, Lists};
@@ -51,6 +51,13 @@ pub struct Args {
     namespace: String,
 }
 
+impl Args {
+    /// Whether it runs as a function, with the policy of the command line and the namespace of objects that name none.
+    pub(super) fn as_function(&self) -> anyhow::Result<Option<(Option<Policy>, &str)>> {
+        if self.krm { Ok(Some((self.policy.given()?, &self.namespace))) } else { Ok(None) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
     /// YAML documents; comments are lost.
@@ -60,9 +67,6 @@ enum Output {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    if args.krm {
-        return krm::run(args.policy.given()?, &args.namespace, out);
-    }
     let policy = args.policy.load()?;
     let inputs = files::find(&args.paths)?;
     if args.in_place && inputs.iter().any(|input| input.path.is_none()) {

@@ -117,7 +117,10 @@ fn run(task: &Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let mut patient = pipe::Patient::new(out);
     let outcome = match task {
         Task::Check(args) => check::run(args, &mut patient),
-        Task::Inject(args) => inject::run(args, &mut patient),
+        Task::Inject(args) => match args.as_function()? {
+            Some((policy, namespace)) => krm::run(policy, namespace, &mut patient),
+            None => inject::run(args, &mut patient),
+        },
         Task::Job(args) => job::run(args, &mut patient),
         #[cfg(feature = "cluster")]
         Task::Audit(args) => audit::run(args, &mut patient),

@@ -82,6 +82,11 @@ pub struct Args {
     #[arg(long, env = "PREFECT_GUARD_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
 
+    /// Write an Event on an object that is refused, or whose server is admitted without the migration it needs; needs the
+    /// right to `create` events
+    #[arg(long, env = "PREFECT_GUARD_EVENTS")]
+    events: bool,
+
     #[command(flatten)]
     limits: LimitArgs,
 
@@ -180,6 +185,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         tls: args.tls()?,
         clients: args.client_ca.map(|ca| Clients { ca, names: args.client_name }),
         policy: args.policy,
+        events: args.events,
     };
     let outcome = server::run(plan);
     log.close(Duration::from_secs(1));

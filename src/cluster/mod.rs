@@ -1,7 +1,8 @@
-//! The Kubernetes client: reading what runs and how its migrations stand, taking our container out of it, keeping certificates.
+//! The Kubernetes client: what runs and how its migrations stand, removal, certificates, Events.
 
 pub mod certificates;
 pub mod eject;
+pub mod events;
 pub mod list;
 pub mod objects;
 pub mod status;

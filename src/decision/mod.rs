@@ -47,6 +47,8 @@ pub struct Decision {
     pub workload: bool,
     /// How many Prefect servers its template holds.
     pub servers: usize,
+    /// Whether nothing is injected since something stands in the way of it.
+    pub skipped: bool,
     /// Where the leading server's database setting comes from, for the audit log.
     pub database_source: Option<&'static str>,
     /// Nothing of this may reach the author: logs, metrics and audit annotations only.
@@ -164,6 +166,7 @@ fn judge(
         workload: true,
         servers: subject.servers.len(),
         database_source: subject.lead().and_then(|lead| lead.database.source()),
+        skipped: subject.plan.is_prevented(),
         silent: settings.mode == Mode::Audit,
         ..Decision::default()
     };

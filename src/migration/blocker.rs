@@ -47,6 +47,27 @@ pub enum Blocker {
     NoNetwork(Hazard),
 }
 
+impl Blocker {
+    /// Whether it prevents what was wanted, in place of saying that nobody wants or needs it.
+    pub fn prevents(&self) -> bool {
+        match self {
+            Blocker::Controlled
+            | Blocker::SettingInScript
+            | Blocker::ProgramInScript
+            | Blocker::Unprepared(_)
+            | Blocker::NameTaken
+            | Blocker::OrdinaryProxy(_)
+            | Blocker::NoNetwork(_) => true,
+            Blocker::NoServer
+            | Blocker::OptedOut
+            | Blocker::PolicyOff
+            | Blocker::Adopted
+            | Blocker::MigratesItself
+            | Blocker::ThrowawaySqlite => false,
+        }
+    }
+}
+
 /// What only the server's own script prepares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unprepared {

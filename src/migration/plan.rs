@@ -32,6 +32,13 @@ pub struct Plan<'a> {
     pub locks: Vec<Fix>,
 }
 
+impl Plan<'_> {
+    /// Whether a server has no migration before it, since something stands in the way of one.
+    pub fn is_prevented(&self) -> bool {
+        self.ours.is_none() && self.adopted.is_empty() && self.blocker.as_ref().is_some_and(Blocker::prevents)
+    }
+}
+
 /// The object before this change, for telling what is left over from it.
 pub struct Before<'a> {
     /// The old workload.

@@ -32,10 +32,12 @@ use super::body::{self, BodyError, Held, Memory, ReadToEnd};
 use super::refusal::{Noise, Refusal};
 use super::{Engine, Limits, Phase, flags};
 use crate::answer::Answer;
+use crate::answer::notice::Notice;
 use crate::decision::Endpoint;
 use crate::policy::Policy;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::notices::Notices;
 
 /// Bodies over this are judged on a thread of their own: a larger one would hold up everybody else for longer than it
 /// takes another thread to wake up, about 100 µs.
@@ -50,6 +52,8 @@ pub struct Admission {
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Log,
     pub(super) phase: Phase,
+    /// Where Events are asked for.
+    notices: Option<Notices>,
     memory: Memory,
     noise: Noise,
 }
@@ -63,10 +67,12 @@ impl Admission {
         metrics: Arc<Metrics>,
         log: Log,
         phase: Phase,
+        notices: Option<Notices>,
     ) -> Arc<Admission> {
         let memory = Memory::new(limits.memory);
         let policy = arc_swap::ArcSwap::from_pointee(policy);
-        Arc::new(Admission { engine, policy, limits, metrics, log, phase, memory, noise: Noise::default() })
+        let noise = Noise::default();
+        Arc::new(Admission { engine, policy, limits, metrics, log, phase, notices, memory, noise })
     }
 }
 
@@ -219,27 +225,36 @@ async fn review(
         Err(_) => return Err(Refusal::SlowBody),
     };
     let whole = Instant::now();
-    let answer = decide(admission, endpoint, held).await;
+    let (answer, notice) = decide(admission, endpoint, held).await;
     let now = Instant::now();
     if now > deadline.answer {
         // The caller has given up and applied its failure policy: what we decided did not happen.
         return Err(Refusal::Late);
     }
     record(admission, endpoint, &answer, now - whole);
+    if let (Some(notices), Some(notice)) = (&admission.notices, notice) {
+        notices.take(notice);
+    }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Ok((status, [(CONTENT_TYPE, "application/json")], answer.body).into_response())
 }
 
 /// The engine's answer. Where a large body takes too long, the thread that judges it goes on alone, with the body and
 /// its share of the memory; one that still waits for the thread is dropped with this future.
-async fn decide(admission: &Arc<Admission>, endpoint: Endpoint, held: Held) -> Answer {
+async fn decide(admission: &Arc<Admission>, endpoint: Endpoint, held: Held) -> (Answer, Option<Notice>) {
     let policy = admission.policy.load_full();
-    let answer = admission.engine.answer;
-    if held.bytes.len() <= INLINE {
-        return answer(endpoint, &held.bytes, &policy);
+    let length = held.bytes.len();
+    let (answer, noted) = (admission.engine.answer, admission.notices.is_some());
+    let judge = move || {
+        let answer = answer(endpoint, &held.bytes, &policy);
+        let notice = if noted { Notice::of(endpoint, &held.bytes, &answer) } else { None };
+        (answer, notice)
+    };
+    if length <= INLINE {
+        return judge();
     }
     let mut judging = JoinSet::new();
-    judging.spawn_blocking(move || answer(endpoint, &held.bytes, &policy));
+    judging.spawn_blocking(judge);
     match judging.join_next().await.expect("one was spawned") {
         Ok(answer) => answer,
         // For the layer that catches panics. Nothing else ends a task that is not aborted.

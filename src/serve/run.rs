@@ -12,13 +12,16 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use super::reload::{self, Watched};
 use super::{Admission, Engine, Limits, Phase, Server, Stage};
+use crate::answer::notice::Notice;
 #[cfg(feature = "cluster")]
-use crate::cluster::certificates;
+use crate::cluster::{certificates, events};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::notices;
 use crate::tls::identity::Identity;
 use crate::tls::{Current, clients, ephemeral, server_config};
 
@@ -68,6 +71,8 @@ pub struct Plan {
     pub clients: Option<Clients>,
     /// Policy file; the default policy without.
     pub policy: Option<PathBuf>,
+    /// Whether Events are written.
+    pub events: bool,
     /// Limits.
     pub limits: Limits,
     /// How often files are looked at.
@@ -84,17 +89,19 @@ struct Loaded {
     watched: Vec<Watched>,
     metrics: Arc<Metrics>,
     phase: Phase,
+    noted: Option<Receiver<Notice>>,
 }
 
 /// Runs a server until a signal ends it: 0 after a full drain, 1 when a second signal cut it short.
 pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
     // For the Kubernetes client; fails only where one is set already, which is as good.
     let _ = crate::tls::provider().as_ref().clone().install_default();
-    let Loaded { current, admission, tls, watched, metrics, phase } = Loaded::load(&plan)?;
+    let Loaded { current, admission, tls, watched, metrics, phase, noted } = Loaded::load(&plan)?;
     let Plan { tls: source, listen, admin_listen, limits, reload: interval, log, .. } = plan;
 
     let admin = runtime("admin")?;
     let keeping = admin.block_on(keeping(source, current, &metrics, phase.clone()))?;
+    let writing = admin.block_on(writing(noted, &metrics))?;
     let admin_listener = admin.block_on(async { super::listen(admin_listen, "--admin-listen") })?;
     announce(&admin_listener, "admin")?;
     let main = runtime("admission")?;
@@ -108,7 +115,8 @@ pub fn run(plan: Plan) -> anyhow::Result<ExitCode> {
         .spawn(move || {
             let reloading = reload::watch(watched, interval, Arc::clone(&metrics));
             admin.block_on(async {
-                tokio::join!(super::admin::serve(admin_listener, metrics, probed), reloading, keeping);
+                let serving = super::admin::serve(admin_listener, metrics, probed);
+                tokio::join!(serving, reloading, keeping, writing);
             });
         })
         .context("cannot start the admin thread")?;
@@ -151,6 +159,23 @@ async fn keeping(
     }
 }
 
+/// Writes an Event for each notice, where they are asked for.
+async fn writing(noted: Option<Receiver<Notice>>, metrics: &Arc<Metrics>) -> anyhow::Result<Lifelong> {
+    let Some(noted) = noted else { return Ok(Box::pin(async {})) };
+    #[cfg(feature = "cluster")]
+    {
+        let client = certificates::client().await.context(
+            "cannot find the API server that `--events` needs; run in a cluster or set `KUBECONFIG`",
+        )?;
+        Ok(Box::pin(events::Writer::new(client, noted, Arc::clone(metrics)).run()))
+    }
+    #[cfg(not(feature = "cluster"))]
+    {
+        let _ = (noted, metrics);
+        anyhow::bail!("this binary was built without the feature `cluster`, which `--events` needs")
+    }
+}
+
 /// One thread for admissions is the fastest on the one or two cores that a webhook gets: no work moves between
 /// threads. Large bodies are judged on a blocking thread, one at a time, so that their memory does not add up.
 fn runtime(name: &'static str) -> anyhow::Result<Runtime> {
@@ -190,7 +215,9 @@ impl Loaded {
             None => (Vec::new(), crate::policy::Policy::default()),
         };
         let (engine, log) = (plan.engine, plan.log.clone());
-        let admission = Admission::new(engine, policy, limits, Arc::clone(&metrics), log, phase.clone());
+        let (notices, noted) = plan.events.then(|| notices::channel(&metrics)).unzip();
+        let admission =
+            Admission::new(engine, policy, limits, Arc::clone(&metrics), log, phase.clone(), notices);
         if let Some(path) = &plan.policy {
             let admission = Arc::clone(&admission);
             watched.push(Watched::new("policy", vec![path.clone()], vec![text], move |contents| {
@@ -198,7 +225,7 @@ impl Loaded {
                 Ok(())
             }));
         }
-        Ok(Loaded { current, admission, tls, watched, metrics, phase })
+        Ok(Loaded { current, admission, tls, watched, metrics, phase, noted })
     }
 }
 

@@ -51,6 +51,35 @@ pub const CONNECTION_REASONS: [&str; 7] =
 /// What is read again when it changes, as the label `what` has it.
 pub const RELOADED: [&str; 3] = ["certificate", "client_ca", "policy"];
 
+/// What became of an Event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// Too many waited.
+    Dropped,
+    /// The API server did not take it.
+    Failed,
+    /// It is there already.
+    Repeated,
+    /// It was written.
+    Written,
+}
+
+impl EventOutcome {
+    /// Every one.
+    pub const ALL: [EventOutcome; 4] =
+        [EventOutcome::Dropped, EventOutcome::Failed, EventOutcome::Repeated, EventOutcome::Written];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventOutcome::Dropped => "dropped",
+            EventOutcome::Failed => "failed",
+            EventOutcome::Repeated => "repeated",
+            EventOutcome::Written => "written",
+        }
+    }
+}
+
 fn known(text: &str, list: &[&'static str]) -> &'static str {
     list.iter().find(|known| **known == text).copied().unwrap_or("other")
 }
@@ -92,6 +121,11 @@ struct Reload {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {
     what: &'static str,
 }
@@ -117,6 +151,7 @@ pub struct Metrics {
     pub in_flight: Gauge,
     certificate_end: Gauge,
     renewals: Family<What, Counter>,
+    events: Family<Outcome, Counter>,
     /// `caBundle`s of webhook configurations that were corrected.
     pub bundle_repairs: Counter,
     /// Looks at the API server that ended in an error.
@@ -142,6 +177,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             certificate_end: Gauge::default(),
             renewals: Family::default(),
+            events: Family::default(),
             bundle_repairs: Counter::default(),
             kubernetes_errors: Counter::default(),
         };
@@ -173,6 +209,8 @@ impl Metrics {
         guard.register("reload_failing", help, self.stale.clone());
         let help = "Certificates written to the Secret of `--tls-managed`";
         guard.register("certificate_renewals", help, self.renewals.clone());
+        let help = "Events of `--events`, by what became of them";
+        guard.register("events", help, self.events.clone());
         let help = "Webhook configurations whose `caBundle` was corrected";
         guard.register("ca_bundle_repairs", help, self.bundle_repairs.clone());
         let help = "Looks at Secret and webhook configurations that ended in an error";
@@ -191,6 +229,9 @@ impl Metrics {
         }
         for reason in CONNECTION_REASONS {
             let _ = self.refused_connections.get_or_create(&Reason { reason });
+        }
+        for outcome in EventOutcome::ALL {
+            let _ = self.events.get_or_create(&Outcome { outcome: outcome.as_str() });
         }
         for what in RELOADED {
             for outcome in ["failed", "ok"] {
@@ -258,6 +299,11 @@ impl Metrics {
                 self.renewals.get_or_create(&What { what }).inc();
             }
         }
+    }
+
+    /// Counts an Event.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.events.get_or_create(&Outcome { outcome: outcome.as_str() }).inc();
     }
 
     /// Everything as OpenMetrics text.

@@ -3,5 +3,6 @@
 pub mod decision;
 pub mod log;
 pub mod metrics;
+pub mod notices;
 mod process;
 mod timestamp;

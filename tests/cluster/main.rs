@@ -6,6 +6,7 @@
 //! is needed, and no controller but for what a test says. `kubectl` and `helm` are looked for in
 //! `PREFECT_GUARD_KUBECTL` and `PREFECT_GUARD_HELM`, in `target/live/bin` (`tests/setup` puts them there) and in `PATH`.
 
+mod events;
 mod filter;
 mod foreign;
 mod guard;
@@ -14,5 +15,6 @@ mod manifests;
 mod mutation;
 mod outage;
 mod release;
+mod rights;
 mod validation;
 mod world;

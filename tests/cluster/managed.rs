@@ -1,7 +1,7 @@
 //! Two guards that manage one certificate with the rights that the chart gives them.
 
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,23 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use serde_json::{Value, json};
 
 use crate::guard::{Guard, free_port};
 use crate::world::{World, until};
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
-
-/// A kubeconfig for the chart's ServiceAccount: what the guard may do there it may do here, and no more.
-fn as_service_account(world: &World) -> PathBuf {
-    let token = world.kubectl(&["create", "token", &world.name]).done();
-    let text = world.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o=json"]).done();
-    let mut config: Value = serde_json::from_str(&text).expect("JSON");
-    config["users"][0]["user"] = json!({"token": token.trim()});
-    let path = world.folder.path().join("account.json");
-    std::fs::write(&path, config.to_string()).expect("a file");
-    path
-}
 
 fn managed(world: &World, kubeconfig: &Path) -> Guard {
     let arguments = [
@@ -81,7 +69,7 @@ fn handshake(world: &World, port: u16, bundle: &str) -> Result<(), String> {
 fn two_guards_agree_and_no_handshake_ever_fails() {
     let world = World::bare("managed");
     world.register(&["--set", "tls.mode=managed"]);
-    let account = as_service_account(&world);
+    let account = world.account(&world.name);
     let (one, other) = std::thread::scope(|scope| {
         let other = scope.spawn(|| managed(&world, &account));
         (managed(&world, &account), other.join().expect("the other starts"))

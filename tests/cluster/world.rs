@@ -114,6 +114,11 @@ impl World {
         World::bare(test).guarded(values)
     }
 
+    /// An empty namespace, with no other test at work on the cluster.
+    pub(crate) fn alone_and_bare(test: &str) -> World {
+        World::found(test, Company::Unwanted)
+    }
+
     /// The same, with no other test at work on the cluster.
     pub(crate) fn alone(test: &str, values: &[&str]) -> World {
         World::found(test, Company::Unwanted).guarded(values)
@@ -123,7 +128,7 @@ impl World {
         let mut world = self;
         world.start_guard(None);
         world.register(values);
-        until("the webhooks are in force", || world.in_force());
+        world.wait_for_webhooks();
         world
     }
 
@@ -165,6 +170,19 @@ impl World {
         self.guard = Some(Guard::ephemeral(self.folder.path(), self.port, policy));
     }
 
+    /// Starts the guard that the webhooks lead to, with more arguments and as somebody.
+    pub(crate) fn start_guard_as(&mut self, arguments: &[&str], kubeconfig: &Path) {
+        let ca = self.folder.path().join("ca.crt").display().to_string();
+        let mut all = vec!["--tls-ephemeral".to_owned(), "--ca-out".to_owned(), ca];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.guard = Some(Guard::start(self.port, &all, Some(kubeconfig)));
+    }
+
+    /// Waits until the webhooks are in force.
+    pub(crate) fn wait_for_webhooks(&self) {
+        until("the webhooks are in force", || self.in_force());
+    }
+
     pub(crate) fn stop_guard(&mut self) {
         self.guard = None;
     }
@@ -183,25 +201,48 @@ impl World {
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = Command::new(tool("kubectl", "PREFECT_GUARD_KUBECTL"));
         command.args(["--request-timeout=30s", "--namespace", &self.name]).args(arguments);
-        self.execute(command, input)
+        World::execute(command, &self.kubeconfig, input)
     }
 
     pub(crate) fn helm(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(tool("helm", "PREFECT_GUARD_HELM"));
         command.args(arguments);
-        self.execute(command, "")
+        World::execute(command, &self.kubeconfig, "")
     }
 
     /// Runs another command of the guard against this cluster.
     pub(crate) fn prefect_guard(&self, arguments: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
-        command.args(arguments);
-        self.execute(command, "")
+        self.prefect_guard_as(&self.kubeconfig, arguments)
     }
 
-    fn execute(&self, mut command: Command, input: &str) -> Said {
+    /// The same as somebody else.
+    pub(crate) fn prefect_guard_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
+        command.args(arguments);
+        World::execute(command, kubeconfig, "")
+    }
+
+    /// The same with something on its standard input.
+    pub(crate) fn prefect_guard_on(&self, arguments: &[&str], input: &str) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
+        command.args(arguments);
+        World::execute(command, &self.kubeconfig, input)
+    }
+
+    /// A kubeconfig for a ServiceAccount: what it may do, and no more.
+    pub(crate) fn account(&self, name: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", name]).done();
+        let text = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o=json"]).done();
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        let path = self.folder.path().join(format!("{name}.json"));
+        std::fs::write(&path, config.to_string()).expect("a file");
+        path
+    }
+
+    fn execute(mut command: Command, kubeconfig: &Path, input: &str) -> Said {
         command
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

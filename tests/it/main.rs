@@ -11,6 +11,8 @@ mod cli;
 mod conformance;
 mod differential;
 mod docs;
+#[cfg(feature = "cluster")]
+mod events;
 mod faults;
 mod golden;
 mod http;

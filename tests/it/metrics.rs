@@ -10,7 +10,9 @@ use prefect_guard::decision::Endpoint;
 use prefect_guard::rule::Severity;
 use prefect_guard::rules;
 use prefect_guard::telemetry::log::{Format, Log};
-use prefect_guard::telemetry::metrics::{CONNECTION_REASONS, Metrics, RELOADED, REQUEST_REASONS};
+use prefect_guard::telemetry::metrics::{
+    CONNECTION_REASONS, EventOutcome, Metrics, RELOADED, REQUEST_REASONS,
+};
 
 const INTRODUCTION: &str = "# Metrics
 
@@ -110,6 +112,7 @@ fn page() -> String {
         ("`reason` of a refused request", list(&REQUEST_REASONS)),
         ("`reason` of a closed connection", list(&CONNECTION_REASONS)),
         ("`what` of a reload", list(&RELOADED)),
+        ("`outcome` of an Event", list(&EventOutcome::ALL.map(EventOutcome::as_str))),
         ("`what` of a renewal", list(&["authority", "leaf"])),
     ] {
         writeln!(page, "| {label} | {values} |").unwrap();

@@ -60,6 +60,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- .Values.webhook.validate.failurePolicy | default (ternary "Fail" "Ignore" (eq (include "prefect-guard.enforces" .) "true")) -}}
 {{- end -}}
 
+{{/* Events are written by `/validate` alone, and never on a dry run. */}}
+{{- define "prefect-guard.validateSideEffects" -}}
+{{- ternary "NoneOnDryRun" "None" .Values.events.enabled -}}
+{{- end -}}
+
 {{/* Call with (dict "root" $ "path" "/validate"). The CA of `managed` and of cert-manager is never rendered: they
 write it into the live object, and an upgrade leaves alone what no revision of the chart ever held. */}}
 {{- define "prefect-guard.clientConfig" -}}

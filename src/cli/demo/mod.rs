@@ -103,8 +103,15 @@ async fn start(pair: &ephemeral::Pair) -> anyhow::Result<(SocketAddr, Phase)> {
     let log = Log::new(Format::Text, Level::ERROR, std::io::sink()).context("cannot start the log")?;
     let phase = Phase::new();
     let metrics = Metrics::new(&log);
-    let admission =
-        Admission::new(Engine::real(), Policy::default(), Limits::default(), metrics, log, phase.clone());
+    let admission = Admission::new(
+        Engine::real(),
+        Policy::default(),
+        Limits::default(),
+        metrics,
+        log,
+        phase.clone(),
+        None,
+    );
     phase.enter(Stage::Serving);
     tokio::spawn(Server { admission, tls, listener }.serve());
     Ok((address, phase))

@@ -32,6 +32,16 @@ pub(crate) const MATRIX: &[(&str, &[&str])] = &[
     ("audit", &["--set", "policy.mode=audit,replicas=1"]),
     ("audit-but-one", &["--set", "policy.mode=audit,policy.namespaces.prod.mode=enforce"]),
     ("audit-schedule", &["--set", AUDIT, "--set-json", KINDS]),
+    ("events", &["--set", "events.enabled=true,webhook.secrets.enabled=true", "--set-json", KINDS]),
+    (
+        "events-only",
+        &[
+            "--set",
+            "events.enabled=true,tls.mode=secret,tls.secretName=own",
+            "--set-file",
+            "tls.caBundle=@ca",
+        ],
+    ),
     ("host-network", &["--set", "hostNetwork=true,port=10260"]),
     ("url", &["--set", "webhook.url=https://127.0.0.1:8443"]),
     (

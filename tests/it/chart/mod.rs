@@ -9,6 +9,7 @@ mod monitoring;
 mod objects;
 mod properties;
 mod refusals;
+mod rights;
 mod strict;
 
 use std::path::PathBuf;

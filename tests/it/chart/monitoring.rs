@@ -199,6 +199,22 @@ fn every_metric_of_ours_is_asked_for() {
     }
 }
 
+/// Whoever is called by an alert about a migration finds its series on the dashboard.
+#[test]
+fn the_series_of_the_migration_alerts_have_panels() {
+    let exprs =
+        panels().into_iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let shown: BTreeSet<String> =
+        exprs.flat_map(|target| named(target["expr"].as_str().expect("a query")).words).collect();
+    for (metric, _) in KUBE_STATE {
+        assert!(shown.contains(*metric), "{metric}");
+    }
+    let alerts = alerts();
+    let asked = alerts.iter().flat_map(|alert| named(alert["expr"].as_str().expect("a query")).words);
+    let asked: BTreeSet<String> = asked.filter(|word| word.starts_with("kube_")).collect();
+    assert_eq!(asked, KUBE_STATE.iter().map(|(metric, _)| (*metric).to_owned()).collect());
+}
+
 #[test]
 fn panels_say_what_they_show() {
     let panels = panels();

@@ -151,14 +151,16 @@ fn no_rule_names_everything_and_every_rule_names_its_objects() {
             for rule in object["rules"].as_array().expect("rules") {
                 assert!(!rule.to_string().contains("\"*\""), "{row}: {rule}");
                 // The audit reads what others made, whose names nobody knows; it may do nothing else.
-                let audit = object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-audit"));
-                if !audit || rule["verbs"] != json!(["list"]) {
+                let named =
+                    |ending| object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with(ending));
+                let audit = named("-audit") && rule["verbs"] == json!(["list"]);
+                // An Event is about what anybody made, and is itself given a name by nobody before.
+                let event = named("-events")
+                    && *rule == json!({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]});
+                assert!(event || !rule["verbs"].to_string().contains("create"), "{row}: {rule}");
+                if !audit && !event {
                     assert_eq!(rule["resourceNames"].as_array().map(Vec::len), Some(1), "{row}: {rule}");
                 }
-                assert!(
-                    rule["verbs"].as_array().expect("verbs").iter().all(|verb| verb != "create"),
-                    "{row}"
-                );
             }
         }
         for binding in objects.iter().filter(|object| object["subjects"].is_array()) {
@@ -172,10 +174,34 @@ fn the_token_is_mounted_only_where_it_is_used() {
     for (row, arguments) in MATRIX {
         for object in render(arguments).iter().filter(|object| object["kind"] == "Deployment") {
             let spec = &object["spec"]["template"]["spec"];
-            let managed = spec["containers"][0]["args"].to_string().contains("--tls-managed");
-            assert_eq!(spec["automountServiceAccountToken"], json!(managed), "{row}");
+            let arguments = spec["containers"][0]["args"].to_string();
+            let used = arguments.contains("--tls-managed") || arguments.contains("--events");
+            assert_eq!(spec["automountServiceAccountToken"], json!(used), "{row}");
         }
     }
+}
+
+/// What Events need, and what they make of the webhooks: `/validate` writes them, and on no dry run.
+#[test]
+fn events_come_with_their_right_and_their_side_effects() {
+    for (row, arguments) in MATRIX {
+        let objects = render(arguments);
+        let on = row.starts_with("events");
+        let role = objects.iter().any(|object| object["metadata"]["name"] == "prefect-guard-events");
+        assert_eq!(role, on, "{row}");
+        for webhook in webhooks(&objects) {
+            let validates = webhook.get("reinvocationPolicy").is_none();
+            let wanted = if on && validates { "NoneOnDryRun" } else { "None" };
+            assert_eq!(webhook["sideEffects"], wanted, "{row}: {}", webhook["name"]);
+        }
+        for deployment in objects.iter().filter(|object| object["kind"] == "Deployment") {
+            let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+            assert_eq!(container["args"].to_string().contains("--events"), on, "{row}");
+        }
+    }
+    let egress = |row: &str| only(&rendered(row), "NetworkPolicy")["spec"]["egress"].clone();
+    assert_eq!(egress("secret"), json!([]), "it calls nobody");
+    assert_eq!(egress("events-only"), egress("default"), "the API server");
 }
 
 /// What the restricted Pod Security Standard finds wrong (its controls in the order of its document).

@@ -19,6 +19,7 @@ use prefect_guard::policy::Policy;
 use prefect_guard::serve::{Admission, Engine, Limits, Phase, Server, Stage, listen};
 use prefect_guard::telemetry::log::{Format, Log};
 use prefect_guard::telemetry::metrics::Metrics;
+use prefect_guard::telemetry::notices::Notices;
 use prefect_guard::tls::identity::Identity;
 use prefect_guard::tls::{Current, server_config};
 
@@ -98,11 +99,21 @@ pub struct Parts {
 }
 
 pub fn parts(engine: Engine, limits: Limits) -> Parts {
+    noted_parts(engine, limits, |_| None)
+}
+
+/// The same, with somebody who takes notices.
+pub fn noted_parts(
+    engine: Engine,
+    limits: Limits,
+    notices: impl FnOnce(&Arc<Metrics>) -> Option<Notices>,
+) -> Parts {
     let lines = Lines::default();
     let log = Log::new(Format::Json, tracing::Level::INFO, lines.clone()).unwrap();
     let (metrics, phase) = (Metrics::new(&log), Phase::new());
-    let admission =
-        Admission::new(engine, Policy::default(), limits, Arc::clone(&metrics), log.clone(), phase.clone());
+    let (policy, notices) = (Policy::default(), notices(&metrics));
+    let shared = (Arc::clone(&metrics), log.clone(), phase.clone());
+    let admission = Admission::new(engine, policy, limits, shared.0, shared.1, shared.2, notices);
     let router = prefect_guard::serve::admission::router(Arc::clone(&admission));
     Parts { admission, router, metrics, phase, log, lines }
 }

@@ -45,14 +45,22 @@ impl Process {
 
     /// As `start`; `prepare` may put more files into the folder.
     pub fn start_with(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Process {
-        let folder = TempDir::new().unwrap();
+        Process::start_in(TempDir::new().unwrap(), arguments, |folder, _| prepare(folder))
+    }
+
+    /// As `start`; `prepare` may put more files into the folder, and change the command.
+    pub fn start_in(
+        folder: TempDir,
+        arguments: &[&str],
+        prepare: impl FnOnce(&Path, &mut Command),
+    ) -> Process {
         let pair = pki::pair();
         std::fs::write(folder.path().join("tls.crt"), &pair.certificate).unwrap();
         std::fs::write(folder.path().join("tls.key"), &pair.key).unwrap();
         let mut command = command();
         command.current_dir(folder.path());
         command.args(["--tls-cert", "tls.crt", "--tls-key", "tls.key"]).args(arguments);
-        prepare(folder.path());
+        prepare(folder.path(), &mut command);
         let process = Process::spawn(command, folder, pair.ca);
         wait_until("the server is ready", || process.has("ready"));
         process
