@@ -1,7 +1,7 @@
 //! The tables of rights in `docs/install.md`: what the chart gives is made from its rendering, and `UPDATE_DOCS=1` writes
 //! it anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -25,7 +25,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("`webhook.secrets.enabled`", &["--set", "webhook.secrets.enabled=true"]),
     ("`kinds`", &["--set-json", KINDS]),
     ("`audit.schedule`", &["--set", "audit.schedule=17 5 * * *"]),
-    ("`audit.schedule` and `kinds`, such as", &["--set", "audit.schedule=17 5 * * *", "--set-json", KINDS]),
+    ("`audit.schedule` with such `kinds`", &["--set", "audit.schedule=17 5 * * *", "--set-json", KINDS]),
     ("`breakGlass.enabled`", &["--set", "breakGlass.enabled=true"]),
 ];
 
@@ -88,8 +88,12 @@ fn table() -> String {
             let none = if less > 0 { "none at all" } else { "no more" };
             writeln!(table, "| {option} | | | {none} | |").unwrap();
         }
+        let mut lines: BTreeMap<[&String; 3], Vec<&str>> = BTreeMap::new();
         for [whose, place, verbs, what] in more {
-            writeln!(table, "| {option} | {whose} | {place} | {verbs} | {what} |").unwrap();
+            lines.entry([whose, place, verbs]).or_default().push(what);
+        }
+        for ([whose, place, verbs], what) in lines {
+            writeln!(table, "| {option} | {whose} | {place} | {verbs} | {} |", what.join(", ")).unwrap();
         }
     }
     table

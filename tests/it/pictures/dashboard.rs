@@ -33,6 +33,7 @@ const QUIET: &[&str] = &[
     "exempt",
     "renewals",
     "waiting",
+    "restarts",
     "error_type",
 ];
 
@@ -40,6 +41,9 @@ const QUIET: &[&str] = &[
 const LABELS: &[(&str, &str, [&str; 2])] = &[
     ("patches_total", "kind", ["inject", "pin"]),
     ("renewals_total", "what", ["authority", "leaf"]),
+    ("events_total", "outcome", ["written", "repeated"]),
+    ("kube_pod", "reason", ["ImagePullBackOff", "CreateContainerConfigError"]),
+    ("", "job_name", ["prefect-guard-audit-29401", "prefect-guard-audit-29402"]),
     ("", "verdict", ["allow", "patch"]),
     ("", "rule", ["PSG302", "PSG103"]),
     ("", "severity", ["warn", "deny"]),
