@@ -17,8 +17,8 @@ use crate::policy::Policy;
 
 /// Judges what already runs in a cluster as the webhook would. Changes nothing.
 ///
-/// It reads Deployments, StatefulSets, CronJobs, Jobs and Services (the verb `list` is all it needs) through the
-/// kubeconfig, or as the pod's account inside a cluster. Exit codes are those of `check`.
+/// It reads Deployments, StatefulSets, CronJobs, Jobs and Services, and needs no verb but `list`. It uses the
+/// kubeconfig or, inside a cluster, the account of its pod. Exit codes are those of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

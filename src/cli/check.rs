@@ -26,7 +26,7 @@ use crate::text::printable;
 /// Judges manifests as the webhook would, without a cluster.
 ///
 /// Each object is mutated first and then validated, so a plain manifest that only lacks the migration
-/// initContainer is clean: the webhook would inject it. With `--as-is` the text is judged as it stands.
+/// initContainer is clean: the webhook would inject it. `--as-is` judges the text without that change.
 ///
 /// Secrets, ConfigMaps, autoscalers and Namespaces among the manifests are used for the workloads that refer to them. A
 /// finding then names its source, and never a value of it.
@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
 
-    /// Pass over named files that hold no Kubernetes manifest; without it, naming nothing else is an error. For hooks
+    /// Skip named files that hold no Kubernetes manifest. Without this flag, naming nothing else is an error. For hooks
     /// that name every changed file.
     #[arg(long)]
     skip_others: bool,

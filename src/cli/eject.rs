@@ -19,9 +19,9 @@ use crate::policy::Policy;
 
 /// Takes the initContainer `prefect-guard-migrate` out of everything that runs, for an uninstall.
 ///
-/// Without `--yes` it only shows what it would do. Each workload that it changes rolls out anew. The webhooks must be gone
-/// first (`helm uninstall`) or leave the namespace alone (its label `prefect-guard.io/enabled=false`): they would put
-/// the container back. The policy counts for the kinds it names beside Deployments and StatefulSets.
+/// Without `--yes` it only shows what it would do. Each workload that it changes rolls out once. Delete the webhook
+/// configurations first, or label the namespace `prefect-guard.io/enabled=false`: otherwise the webhook puts the
+/// container back. Give the policy if it names kinds beside Deployments and StatefulSets.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     policy: PolicyFile,
 
-    /// Do it. Without this nothing is changed.
+    /// Make the changes. Without this flag nothing is changed.
     #[arg(long)]
     yes: bool,
 }

@@ -16,13 +16,13 @@ const WIDTH: usize = 100;
 
 /// Writes a policy file to start from: every key is in it, explained and switched off.
 ///
-/// As it is written it changes nothing: each rule has its own level. Take away the `# ` in front of what you want.
+/// The file changes nothing at first: each rule has its own level. Delete the `# ` in front of what you want.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The file to write; `-` is standard output.
     #[arg(default_value = "prefect-guard-policy.yaml")]
     file: PathBuf,
-    /// Write over a file that is there already.
+    /// Overwrite a file that exists.
     #[arg(long)]
     force: bool,
 }

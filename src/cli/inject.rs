@@ -22,7 +22,7 @@ use crate::policy::Policy;
 ///
 /// The result goes to the standard output. Comments, the order of keys, quoting and every other document stay as
 /// they are, byte for byte. Where the text does not allow for that (a pod spec behind a YAML alias), the document
-/// is written anew, which is said on the standard error. Doing it twice changes nothing more.
+/// is written again without its comments, and the standard error says so. A second run changes nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files, directories, globs, or `-` for the standard input.
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(short, long)]
     in_place: bool,
 
-    /// Write all documents anew in this format, rather than as they were.
+    /// Write all documents again in this format, instead of as they were.
     #[arg(short, long, value_enum, conflicts_with = "in_place")]
     output: Option<Output>,
 

@@ -20,7 +20,7 @@ use crate::shell::command::Action;
 
 /// Prints the Job that migrates the database of a server, made from the server's manifest.
 ///
-/// It has the server's image, variables, volumes, service account, pull secrets, security context and place, and runs
+/// It has the server's image, variables, volumes, service account, pull secrets, security context and choice of nodes, and runs
 /// the upgrade under the same lock as the injected initContainer. Without `--hook` it is a Job to create once:
 /// `prefect-guard job server.yaml | kubectl create -f -`.
 #[derive(Debug, clap::Args)]
@@ -29,11 +29,11 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     file: String,
 
-    /// Make it a hook of this tool, which deletes the one before.
+    /// Make the Job a hook of this tool. The tool deletes the Job of the last time.
     #[arg(long, value_enum)]
     hook: Option<Hook>,
 
-    /// A Job that only prints which revisions would run, and changes nothing.
+    /// Make a Job that only prints which revisions would run, and changes nothing.
     #[arg(long)]
     plan: bool,
 
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
 
-    /// End the Job after so many seconds. An index that is being built then is left unusable.
+    /// End the Job after so many seconds. An index that is being built at that moment stays unusable.
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<u32>,
 

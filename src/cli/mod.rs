@@ -41,8 +41,8 @@ use outcome::note;
 
 /// Keeps Prefect servers from starting on a database that was never migrated.
 ///
-/// As a Kubernetes admission webhook (`serve`) it puts the migration in front of every Prefect server and refuses
-/// database settings that cannot work. `check` and `inject` do the same to manifests, without a cluster.
+/// As a Kubernetes admission webhook (`serve`) it adds the migration to every Prefect server and refuses database
+/// settings that cannot work. `check` and `inject` do the same to manifests, without a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "prefect-guard", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {

@@ -12,7 +12,7 @@ use crate::serve::run::{Clients, Plan, TlsSource};
 use crate::serve::{Engine, Limits, flags, run as server};
 use crate::telemetry::log::{Format, Log};
 
-/// Serve the admission webhook over HTTPS
+/// Serves the admission webhook over HTTPS
 #[derive(Debug, ClapArgs)]
 #[command(group(ArgGroup::new("tls").required(true).multiple(false).args(["tls_cert", "tls_managed", "tls_ephemeral"])))]
 pub struct Args {
@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, env = "PREFECT_GUARD_TLS_NAME", value_name = "NAME", value_delimiter = ',')]
     tls_name: Vec<String>,
 
-    /// How often `--tls-managed` looks at the Secret and the webhook configurations
+    /// How often `--tls-managed` reads the Secret and the webhook configurations
     #[arg(long, env = "PREFECT_GUARD_TLS_INTERVAL", value_name = "TIME", default_value = "15s", value_parser = flags::positive)]
     tls_interval: Duration,
 
@@ -98,7 +98,7 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// How long to go on serving after the first SIGTERM, while `/readyz` says no
+    /// How long to go on serving after the first SIGTERM, while `/readyz` answers 503
     #[arg(long, env = "PREFECT_GUARD_DRAIN", value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
     drain: Duration,
 
@@ -142,7 +142,7 @@ struct LimitArgs {
     #[arg(long, env = "PREFECT_GUARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "120s", value_parser = flags::positive)]
     idle_timeout: Duration,
 
-    /// How often files are looked at for changes
+    /// How often files are checked for changes
     #[arg(long, env = "PREFECT_GUARD_RELOAD_INTERVAL", value_name = "TIME", default_value = "5s", value_parser = flags::positive)]
     reload_interval: Duration,
 }

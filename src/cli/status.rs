@@ -18,8 +18,8 @@ use crate::text::{clip, printable};
 
 /// Shows where the migration of each Prefect server stands. Changes nothing.
 ///
-/// One line a server: migrated, migrating, waiting, failing, drifted, not guarded, or idle where nothing runs that would
-/// be migrated. It lists Deployments, StatefulSets and Pods; the verb `list` is all it needs. Exit codes: 0 when every
+/// Prints one line for each server: migrated, migrating, waiting, failing, drifted, not guarded, or idle where no pod runs.
+/// It lists Deployments, StatefulSets and Pods, and needs no verb but `list`. Exit codes: 0 when every
 /// server is migrated or idle, 1 when one is failing, drifted or not guarded, 2 when the cluster could not be read, 3 when
 /// one is migrating or waiting.
 #[derive(Debug, clap::Args)]
@@ -38,11 +38,12 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
 
-    /// Look again and again, and print what has changed.
+    /// Ask again and again, and print what has changed.
     #[arg(short, long, conflicts_with = "wait")]
     watch: bool,
 
-    /// Wait until no server is migrating, waiting or failing, then print; what is drifted or not guarded ends it at once.
+    /// Wait until no server is migrating, waiting or failing, then print. Ends at once where one is drifted or not
+    /// guarded.
     #[arg(long)]
     wait: bool,
 
@@ -50,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = flags::positive, requires = "wait")]
     timeout: Duration,
 
-    /// How often `--watch` and `--wait` look.
+    /// How often `--watch` and `--wait` ask the cluster.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = flags::positive)]
     interval: Duration,
 }

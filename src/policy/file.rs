@@ -33,7 +33,7 @@ struct File {
     /// Always `Policy`.
     kind: Kind,
     /// What happens to denials: `enforce` (the default), `warn` (they become warnings) or `audit` (nothing is denied,
-    /// warned of or patched; logs, metrics and audit annotations tell).
+    /// warned of or patched; logs, metrics and audit annotations report the findings).
     #[serde(default)]
     mode: Option<Mode>,
     /// Levels by rule name or id, where they differ from the rule's own.

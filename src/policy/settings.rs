@@ -17,7 +17,7 @@ pub enum Mode {
     Enforce,
     /// Denials become warnings, mutations happen.
     Warn,
-    /// Nothing is denied, warned of or patched; logs, metrics and audit annotations tell.
+    /// Nothing is denied, warned of or patched; logs, metrics and audit annotations report the findings.
     Audit,
 }
 
