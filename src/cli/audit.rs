@@ -143,7 +143,7 @@ fn one(
             if verdict.servers > 0 {
                 report.judged.entry(about.namespace.clone()).or_default().push(about.number);
             }
-            report.exempt(&about, verdict.exempted, verdict.reason);
+            report.exempt(&about, verdict.exemption);
             across.add(object, &about, &|_| None);
             let found = verdict.findings.into_iter().map(|finding| Found::new(finding, about.clone(), None));
             report.findings.extend(found);

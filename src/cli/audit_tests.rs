@@ -95,7 +95,10 @@ fn exemptions_are_listed_with_their_reason() {
         }
         object
     };
-    let items = [exempted("demo", Some("a demo,\nnobody misses it")), exempted("silent", None)];
+    // Opted out of the injection, and nothing said of it.
+    let mut out = server("out", "postgresql+asyncpg://prefect@db/prefect");
+    out["spec"]["template"]["metadata"]["annotations"]["prefect-guard.io/inject"] = json!("false");
+    let items = [exempted("demo", Some("a demo,\nnobody misses it")), exempted("silent", None), out];
     let empty = || page(&[], "");
     let answers = vec![
         ("/apis/apps/v1/deployments?", 200, page(&items, "")),
@@ -109,7 +112,7 @@ fn exemptions_are_listed_with_their_reason() {
     let (report, _) =
         scripted(answers, async |client| examine(&client, None, &policy, Judge::AsApplied).await.unwrap());
     let unexplained = report.findings.iter().filter(|one| one.rule.id == "PSG903");
-    assert_eq!(unexplained.map(|one| one.about.resource.as_str()).collect::<Vec<_>>(), ["silent"]);
+    assert_eq!(unexplained.map(|one| one.about.resource.as_str()).collect::<Vec<_>>(), ["silent", "out"]);
     let print = |format| {
         let mut text = Vec::new();
         report.print(format, false, &mut text).unwrap();
@@ -121,7 +124,9 @@ fn exemptions_are_listed_with_their_reason() {
         "{table}"
     );
     assert!(table.contains("\nexempted: Deployment data/silent: PSG109: no reason given\n"), "{table}");
+    assert!(table.contains("\nexempted: Deployment data/out: no injection: no reason given\n"), "{table}");
     let json: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+    assert_eq!(json["exempted"][2]["injection"], true);
     assert_eq!(json["exempted"][0]["reason"], "a demo, nobody misses it");
     assert_eq!(json["exempted"][1]["reason"], Value::Null);
 }

@@ -69,8 +69,8 @@ fn merge(plain: Verdict, full: &Verdict, object: &Value, filled: &Filled) -> Ver
     findings.append(&mut more);
     let order = |finding: &Finding| CATALOGUE.rules().position(|rule| rule == finding.rule);
     findings.sort_by_key(|finding| (order(finding), Reverse(finding.severity)));
-    let (exempted, reason) = (full.exempted.clone(), full.reason.clone());
-    Verdict { workload: true, servers: plain.servers.max(full.servers), findings, exempted, reason }
+    let (servers, exemption) = (plain.servers.max(full.servers), full.exemption.clone());
+    Verdict { workload: true, servers, findings, exemption }
 }
 
 fn is_same(one: &Finding, other: &Finding) -> bool {

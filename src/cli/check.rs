@@ -230,7 +230,7 @@ impl<'a> Check<'a> {
                 Ok((verdict, filled)) => {
                     self.report.workloads += usize::from(verdict.workload);
                     self.report.servers += verdict.servers;
-                    self.report.exempt(&about, verdict.exempted, verdict.reason);
+                    self.report.exempt(&about, verdict.exemption);
                     let shown = filled.as_ref().map_or(&value, |filled| &filled.object);
                     self.across.add(shown, &about, &|pointer| locate(&back(pointer, shown, &value)));
                     let misplaced = misplaced::find(&value, self.policy);

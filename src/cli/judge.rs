@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::policy::PolicyFile;
-use crate::decision::{Decision, Endpoint, decide};
+use crate::decision::{Decision, Endpoint, Exemption, decide};
 use crate::migration;
 use crate::policy::Policy;
 use crate::review::{Request, Unreadable};
-use crate::rule::{self, Finding, Fix, Rule, Severity};
+use crate::rule::{self, Finding, Fix, Severity};
 
 /// How objects are judged: what `check` and `audit` have in common on the command line.
 #[derive(Debug, clap::Args)]
@@ -53,10 +53,8 @@ pub(super) struct Verdict {
     pub(super) servers: usize,
     /// What was found, in the order of the register; pointers lead into the object as it was written.
     pub(super) findings: Vec<Finding>,
-    /// Rules that an annotation exempted from.
-    pub(super) exempted: Vec<&'static Rule>,
-    /// Why, in the author's words.
-    pub(super) reason: Option<String>,
+    /// What annotations exempt it from.
+    pub(super) exemption: Exemption,
 }
 
 /// Judges one object. The error says what of it could not be read, and holds no values.
@@ -79,6 +77,7 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
     }
     let text = applied.as_ref().map_or(written, Value::to_string);
     let validation = ask(Endpoint::Validate, &text, policy)?;
+    let exemption = validation.exemption();
     let mut findings = validation.findings;
     // `/mutate` warns of what it pinned, since the manifest still says otherwise; everything else is corrected by it.
     findings.extend(pinned.into_iter().map(|finding| Finding { severity: Severity::Warn, ..finding }));
@@ -106,8 +105,8 @@ pub(super) fn judge(object: &Value, policy: &Policy, how: Judge) -> Result<Verdi
             finding.place.pointer = back(&finding.place.pointer, mutated, object);
         }
     }
-    let (exempted, reason) = (validation.exempted, validation.reason);
-    Ok(Verdict { workload: validation.workload, servers: validation.servers, findings, exempted, reason })
+    let (workload, servers) = (validation.workload, validation.servers);
+    Ok(Verdict { workload, servers, findings, exemption })
 }
 
 /// Asks one endpoint about an object given as JSON text.

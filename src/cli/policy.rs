@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{Outcome, note};
 use crate::manifest::files;
-use crate::policy::{Policy, schema};
+use crate::policy::{Policy, annotation_schema, schema};
 use crate::rules::CATALOGUE;
 
 /// Checks a policy file, or prints its JSON Schema.
@@ -25,7 +25,11 @@ enum Command {
         file: PathBuf,
     },
     /// Prints the JSON Schema of the policy file, for editors and linters.
-    Schema,
+    Schema {
+        /// That of a pod template's annotations `prefect-guard.io/*` instead.
+        #[arg(long)]
+        annotations: bool,
+    },
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
@@ -34,8 +38,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
             load(Some(file))?;
             note(format_args!("`{}` is a policy", file.display()));
         }
-        Command::Schema => {
-            serde_json::to_writer_pretty(&mut *out, &schema(CATALOGUE))?;
+        Command::Schema { annotations } => {
+            let schema = if *annotations { annotation_schema::schema(CATALOGUE) } else { schema(CATALOGUE) };
+            serde_json::to_writer_pretty(&mut *out, &schema)?;
             writeln!(out)?;
         }
     }

@@ -24,7 +24,8 @@ pub fn policy() -> String {
         "\nRules are named by name or id; [rules.md](rules.md) lists them. In YAML 1.1 a bare `off` is a boolean; \
          it is read as the level all the same, and `\"off\"` is clearer.\n\n\
          ## Annotations\n\nRead from the pod template alone. A `prefect-guard.io/` key or value that is not here is \
-         PSG903.\n\n| annotation | values |\n|---|---|\n",
+         PSG903. Their JSON Schema is [annotations.schema.json](annotations.schema.json), or \
+         `prefect-guard policy schema --annotations`.\n\n| annotation | values |\n|---|---|\n",
     );
     for (key, values) in KEYS {
         text.push_str(&format!("| `{PREFIX}{key}` | {} |\n", values.replace('|', "\\|")));

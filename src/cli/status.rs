@@ -137,7 +137,17 @@ fn print(servers: &[Server], format: Format, out: &mut dyn Write) -> anyhow::Res
     }
     let mut rows = vec![titles(format)];
     rows.extend(servers.iter().map(|server| cells(server, format, now())));
-    table(&rows, out)
+    table(&rows, out)?;
+    for server in servers.iter().filter(|server| !server.exemption.is_empty()) {
+        let Server { kind, namespace, name, exemption, .. } = server;
+        writeln!(
+            out,
+            "exempted: {}: {}",
+            printable(&format!("{kind} {namespace}/{name}")),
+            exemption.in_words()
+        )?;
+    }
+    Ok(())
 }
 
 /// What is new or has changed since the last look; the first time that is everything.
@@ -186,7 +196,7 @@ fn titles(format: Format) -> Vec<String> {
 }
 
 fn cells(server: &Server, format: Format, now: i64) -> Vec<String> {
-    let Server { kind, namespace, name, image, state, since, reason, pods } = server;
+    let Server { kind, namespace, name, image, state, since, reason, pods, .. } = server;
     let name = printable(&format!("{namespace}/{name}"));
     let state = state.as_str().to_owned();
     let since = since.map_or("-".to_owned(), |since| age(now - since));

@@ -174,6 +174,35 @@ fn a_template_that_is_not_as_the_guard_writes_it_is_told() {
     out["spec"]["template"]["metadata"] = json!({"annotations": {"prefect-guard.io/inject": "false"}});
     let (outcome, server) = of_one(out, vec![]);
     assert_eq!((server["state"].as_str(), outcome), (Some("not-guarded"), Outcome::Refused));
+    assert_eq!(server["exemption"], json!({"rules": [], "injection": true, "reason": null}));
+    assert_eq!(of_one(guarded("a"), vec![]).1["exemption"], Value::Null);
+}
+
+#[test]
+fn exemptions_stand_below_the_table_with_their_reason() {
+    let exemption = |reason: Option<&str>| crate::decision::Exemption {
+        rules: vec![crate::rules::find("PSG109").unwrap()],
+        injection: reason.is_none(),
+        reason: reason.map(str::to_owned),
+    };
+    let server = |name: &str, exemption| Server {
+        kind: "Deployment".to_owned(),
+        namespace: "data".to_owned(),
+        name: name.to_owned(),
+        image: IMAGE.to_owned(),
+        state: State::Idle,
+        since: None,
+        reason: String::new(),
+        pods: 0,
+        exemption,
+    };
+    let servers = [server("a", exemption(Some("a demo"))), server("b", exemption(None))];
+    let mut out = Vec::new();
+    print(&servers, Format::Table, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let below = "exempted: Deployment data/a: PSG109: a demo\n\
+                 exempted: Deployment data/b: no injection, PSG109: no reason given\n";
+    assert!(text.ends_with(below), "{text}");
 }
 
 #[test]
@@ -239,6 +268,7 @@ fn only_changes_are_printed_while_watching() {
         since: Some(0),
         reason: String::new(),
         pods: 1,
+        exemption: crate::decision::Exemption::default(),
     };
     let before = BTreeMap::from([(id(&server(State::Migrating)), server(State::Migrating))]);
     let print = |servers: &[Server]| {

@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 use serde::de::DeserializeOwned;
 
 use super::list::{self, ClusterError, Collection, Listed, controller};
-use crate::decision::{Decision, Endpoint, decide};
+use crate::decision::{Decision, Endpoint, Exemption, decide};
 use crate::kubernetes::object::classify;
 use crate::migration::container::NAME;
 use crate::policy::Policy;
@@ -76,6 +76,17 @@ pub struct Server {
     pub reason: String,
     /// Pods of the present template that were looked at.
     pub pods: usize,
+    /// What its author's annotations exempt it from, where they do.
+    #[serde(serialize_with = "exemption")]
+    pub exemption: Exemption,
+}
+
+/// As `audit` and `check` have it in JSON; `null` where there is none.
+fn exemption<S: serde::Serializer>(exemption: &Exemption, to: S) -> Result<S::Ok, S::Error> {
+    let Exemption { rules, injection, reason } = exemption;
+    let rules: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
+    let some = serde_json::json!({"rules": rules, "injection": injection, "reason": reason});
+    serde::Serialize::serialize(&(!exemption.is_empty()).then_some(some), to)
 }
 
 /// Reads every server in the namespace, or in all of them. Beside the result, one page of objects is the most that
@@ -148,6 +159,7 @@ struct Workload {
     migration: Option<String>,
     /// What the guard would do with the template.
     verdict: Verdict,
+    exemption: Exemption,
     created: Option<i64>,
     rollout: Rollout,
 }
@@ -182,6 +194,7 @@ impl Workload {
         if mutation.servers == 0 {
             return None;
         }
+        let validation = decide(Endpoint::Validate, &request, policy).ok()?;
         let found = classify(&request.kind, policy.kinds())?;
         let spec: PodSpec = at(listed, &format!("{}/spec", found.template))?;
         let ours = spec.init_containers.iter().flatten().find(|container| container.name == NAME);
@@ -193,7 +206,8 @@ impl Workload {
             namespace: listed.metadata.namespace.clone().unwrap_or_default(),
             name: listed.metadata.name.clone().unwrap_or_default(),
             image: one_line(image.or_else(|| images().next()).unwrap_or_default(), REASON),
-            verdict: verdict(&mutation, migration.is_some(), &request, policy),
+            verdict: verdict(&mutation, migration.is_some(), &validation),
+            exemption: validation.exemption(),
             migration,
             created: seconds(listed.metadata.creation_timestamp.as_ref()),
             rollout: Rollout::read(listed),
@@ -207,8 +221,8 @@ impl Workload {
             .filter(|pod| self.rollout.revision.is_none() || pod.revision == self.rollout.revision)
             .collect();
         let (state, since, reason) = self.state(&present);
-        let Workload { kind, namespace, name, image, .. } = self;
-        Server { kind, namespace, name, image, state, since, reason, pods: present.len() }
+        let Workload { kind, namespace, name, image, exemption, .. } = self;
+        Server { kind, namespace, name, image, state, since, reason, pods: present.len(), exemption }
     }
 
     fn state(&self, pods: &[&Attempt]) -> (State, Option<i64>, String) {
@@ -254,7 +268,7 @@ impl Workload {
     }
 }
 
-fn verdict(mutation: &Decision, ours: bool, request: &Request<'_>, policy: &Policy) -> Verdict {
+fn verdict(mutation: &Decision, ours: bool, validation: &Decision) -> Verdict {
     if !mutation.operations.is_empty() {
         return Verdict::Changes;
     }
@@ -262,11 +276,9 @@ fn verdict(mutation: &Decision, ours: bool, request: &Request<'_>, policy: &Poli
         return Verdict::AsItIs;
     }
     // Whoever opted out, or is only audited, has no operations and is listed all the same.
-    let missing = decide(Endpoint::Validate, request, policy).is_ok_and(|validation| {
-        let mut rules = validation.findings.iter().map(|finding| finding.rule).chain(validation.exempted);
-        rules.any(|rule| rule.fix == FixAvailability::Injects)
-    });
-    if missing { Verdict::Missing } else { Verdict::AsItIs }
+    let exempted = validation.exempted.iter().copied();
+    let mut rules = validation.findings.iter().map(|finding| finding.rule).chain(exempted);
+    if rules.any(|rule| rule.fix == FixAvailability::Injects) { Verdict::Missing } else { Verdict::AsItIs }
 }
 
 impl Rollout {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::json::{self, Unreadable};
 use crate::kubernetes::Workload;
 use crate::kubernetes::object::{Located, classify, locate};
+use crate::migration::blocker::Blocker;
 use crate::migration::plan::Before;
 use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
@@ -47,6 +48,8 @@ pub struct Decision {
     pub workload: bool,
     /// How many Prefect servers its template holds.
     pub servers: usize,
+    /// Whether its author wants no migration for its server, and the policy lets them.
+    pub opted_out: bool,
     /// Whether nothing is injected since something stands in the way of it.
     pub skipped: bool,
     /// Where the leading server's database setting comes from, for the audit log.
@@ -61,9 +64,40 @@ impl Decision {
         !self.operations.is_empty() || !self.annotations.is_empty()
     }
 
+    /// What its author's annotations exempt it from.
+    pub fn exemption(&self) -> Exemption {
+        let Decision { exempted, opted_out, reason, .. } = self;
+        Exemption { rules: exempted.clone(), injection: *opted_out, reason: reason.clone() }
+    }
+
     /// Whether the object is refused.
     pub fn denies(&self) -> bool {
         !self.silent && self.findings.iter().any(|finding| finding.severity == Severity::Deny)
+    }
+}
+
+/// What annotations exempt an object from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exemption {
+    /// Rules that would have reported something.
+    pub rules: Vec<&'static Rule>,
+    /// Whether from the injection.
+    pub injection: bool,
+    /// Why, in the author's words, fit to be printed.
+    pub reason: Option<String>,
+}
+
+impl Exemption {
+    /// Whether it exempts from nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && !self.injection && self.reason.is_none()
+    }
+
+    /// In one line: from what, and why.
+    pub fn in_words(&self) -> String {
+        let injection = (self.injection || self.rules.is_empty()).then_some("no injection");
+        let from: Vec<&str> = injection.into_iter().chain(self.rules.iter().map(|rule| rule.id)).collect();
+        format!("{}: {}", from.join(", "), self.reason.as_deref().unwrap_or("no reason given"))
     }
 }
 
@@ -166,6 +200,7 @@ fn judge(
         workload: true,
         servers: subject.servers.len(),
         database_source: subject.lead().and_then(|lead| lead.database.source()),
+        opted_out: matches!(subject.plan.blocker, Some(Blocker::OptedOut)),
         skipped: subject.plan.is_prevented(),
         silent: settings.mode == Mode::Audit,
         ..Decision::default()

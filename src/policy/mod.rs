@@ -1,5 +1,6 @@
 //! The operator's settings: the policy file, what it says for each namespace, and the annotations beside it.
 
+pub mod annotation_schema;
 pub mod annotations;
 mod file;
 mod migration;

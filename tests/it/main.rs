@@ -1,5 +1,6 @@
 //! Everything that needs the built program or several rooms of it at once, in one binary: it links once.
 
+mod annotations;
 mod bounds;
 mod bypass;
 mod cases;

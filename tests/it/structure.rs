@@ -386,12 +386,15 @@ fn policies_in_the_documentation_are_policies() {
 #[test]
 fn generated_pages_are_fresh() {
     let schema = format!("{:#}\n", prefect_guard::policy::schema(CATALOGUE));
+    let annotations = prefect_guard::policy::annotation_schema::schema(CATALOGUE);
+    let annotations = format!("{annotations:#}\n");
     let pages = [
         ("docs/policy.md", reference::policy()),
         ("docs/settings.md", reference::settings()),
         ("tests/live/settings.json", reference::settings_json()),
         ("docs/command-line.md", reference::command_line(prefect_guard::cli::definition())),
         ("docs/policy.schema.json", schema),
+        ("docs/annotations.schema.json", annotations),
     ];
     let mut stale = Vec::new();
     for (path, wanted) in pages {

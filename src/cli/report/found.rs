@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::cli::Outcome;
+use crate::decision::Exemption;
 use crate::manifest::mask::Line;
 use crate::rule::{Finding, Rule, Severity};
 use crate::text::printable;
@@ -65,24 +66,11 @@ pub(crate) struct Unread {
     pub(crate) help: String,
 }
 
-/// An object that an annotation exempts from what would be found in it.
+/// An object that annotations exempt from what would be found in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Exempted {
     pub(crate) about: About,
-    /// Empty for `inject: "false"`.
-    pub(crate) rules: Vec<&'static Rule>,
-    /// Why, in the author's words.
-    pub(crate) reason: Option<String>,
-}
-
-#[cfg(feature = "cluster")]
-impl Exempted {
-    /// In one line: from what, and why.
-    pub(crate) fn in_words(&self) -> String {
-        let rules: Vec<&str> = self.rules.iter().map(|rule| rule.id).collect();
-        let from = if rules.is_empty() { "no injection".to_owned() } else { rules.join(", ") };
-        format!("{from}: {}", self.reason.as_deref().unwrap_or("no reason given"))
-    }
+    pub(crate) exemption: Exemption,
 }
 
 /// Everything found, in order.
@@ -115,10 +103,10 @@ pub(crate) struct Summary {
 }
 
 impl Report {
-    /// Keeps what an annotation exempts an object from.
-    pub(crate) fn exempt(&mut self, about: &About, rules: Vec<&'static Rule>, reason: Option<String>) {
-        if !rules.is_empty() || reason.is_some() {
-            self.exempted.push(Exempted { about: about.clone(), rules, reason });
+    /// Keeps what annotations exempt an object from.
+    pub(crate) fn exempt(&mut self, about: &About, exemption: Exemption) {
+        if !exemption.is_empty() {
+            self.exempted.push(Exempted { about: about.clone(), exemption });
         }
     }
 

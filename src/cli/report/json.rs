@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::found::Exempted;
 use super::{Found, Report};
 use crate::cli::outcome::note;
+use crate::decision::Exemption;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
@@ -22,11 +23,11 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
 }
 
 fn exempted(exempted: &Exempted) -> Value {
-    let Exempted { about, rules, reason } = exempted;
+    let Exempted { about, exemption: Exemption { rules, injection, reason } } = exempted;
     let rules: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
     json!({
         "kind": about.kind, "namespace": about.namespace, "resource": about.resource,
-        "rules": rules, "reason": reason,
+        "rules": rules, "injection": injection, "reason": reason,
     })
 }
 

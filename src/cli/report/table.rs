@@ -25,7 +25,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
         writeln!(out)?;
     }
     for exempted in &report.exempted {
-        writeln!(out, "exempted: {}: {}", exempted.about, exempted.in_words())?;
+        writeln!(out, "exempted: {}: {}", exempted.about, exempted.exemption.in_words())?;
     }
     for unread in &report.unread {
         writeln!(out, "{}: {}; {}", unread.file, unread.what, unread.help)?;

@@ -42,6 +42,8 @@ pub(crate) const MATRIX: &[(&str, &[&str])] = &[
             "tls.caBundle=@ca",
         ],
     ),
+    ("audit-openreports", &["--set", "audit.schedule=@daily,audit.report=openreports"]),
+    ("audit-policyreport", &["--set", "audit.schedule=@daily,audit.report=policyreport"]),
     ("host-network", &["--set", "hostNetwork=true,port=10260"]),
     ("url", &["--set", "webhook.url=https://127.0.0.1:8443"]),
     (

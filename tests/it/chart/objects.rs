@@ -153,11 +153,14 @@ fn no_rule_names_everything_and_every_rule_names_its_objects() {
                 // The audit reads what others made, whose names nobody knows; it may do nothing else.
                 let named =
                     |ending| object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with(ending));
-                let audit = named("-audit") && rule["verbs"] == json!(["list"]);
+                let report = json!(["create", "patch"]) == rule["verbs"]
+                    && rule["resources"][0].as_str().is_some_and(|name| name.ends_with("reports"));
+                let audit = named("-audit") && (rule["verbs"] == json!(["list"]) || report);
                 // An Event is about what anybody made, and is itself given a name by nobody before.
                 let event = named("-events")
                     && *rule == json!({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]});
-                assert!(event || !rule["verbs"].to_string().contains("create"), "{row}: {rule}");
+                let creates = rule["verbs"].to_string().contains("create");
+                assert!(event || (audit && report) || !creates, "{row}: {rule}");
                 if !audit && !event {
                     assert_eq!(rule["resourceNames"].as_array().map(Vec::len), Some(1), "{row}: {rule}");
                 }
@@ -464,4 +467,26 @@ fn the_scheduled_audit_may_list_and_nothing_else() {
     let read = ["cronjobs", "deployments", "fleets", "jobs", "rollouts", "services", "statefulsets"];
     assert_eq!(Vec::from_iter(listed), read);
     assert!(rendered("default").iter().all(|object| object["kind"] != "CronJob"));
+}
+
+/// The reports are of the kinds that `audit --report` itself writes; the account may write those and no others.
+#[test]
+fn the_scheduled_audit_writes_reports_where_it_is_told_to() {
+    for (row, flavour, group, plural) in [
+        ("audit-openreports", "openreports", "openreports.io", "reports"),
+        ("audit-policyreport", "policyreport", "wgpolicyk8s.io", "policyreports"),
+    ] {
+        let objects = rendered(row);
+        let pod = &only(&objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let arguments = pod["containers"][0]["args"].as_array().expect("arguments");
+        assert!(arguments.contains(&json!(format!("--report={flavour}"))), "{arguments:?}");
+        let roles = objects.iter().filter(|object| object["metadata"]["name"] == "prefect-guard-audit");
+        let rules: Vec<&Value> =
+            roles.flat_map(|role| role["rules"].as_array().into_iter().flatten()).collect();
+        let writing: Vec<&&Value> = rules.iter().filter(|rule| rule["verbs"] != json!(["list"])).collect();
+        let wanted = json!({"apiGroups": [group], "resources": [plural], "verbs": ["create", "patch"]});
+        assert_eq!(writing, [&&wanted], "{row}");
+        let source = read("src/cli/report/policy_report.rs");
+        assert!(source.contains(&format!("[\"{group}\"")) && source.contains(&format!("\"{plural}\"]")));
+    }
 }

@@ -26,6 +26,14 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("`kinds`", &["--set-json", KINDS]),
     ("`audit.schedule`", &["--set", "audit.schedule=17 5 * * *"]),
     ("`audit.schedule` with such `kinds`", &["--set", "audit.schedule=17 5 * * *", "--set-json", KINDS]),
+    (
+        "`audit.schedule` and `audit.report: openreports`",
+        &["--set", "audit.schedule=17 5 * * *,audit.report=openreports"],
+    ),
+    (
+        "`audit.schedule` and `audit.report: policyreport`",
+        &["--set", "audit.schedule=17 5 * * *,audit.report=policyreport"],
+    ),
     ("`breakGlass.enabled`", &["--set", "breakGlass.enabled=true"]),
 ];
 
