@@ -57,6 +57,19 @@ pub(super) fn plain(line: &str) -> String {
     read(line, &mut Look::default()).into_iter().map(|(c, _)| c).collect()
 }
 
+/// A line in pieces that fit, each but the last up to the end of a word where there is one.
+fn broken(mut line: &[(char, Look)]) -> Vec<Vec<(char, Look)>> {
+    let mut pieces = Vec::new();
+    while line.len() > COLUMNS {
+        let blank = line[..COLUMNS].iter().rposition(|(c, _)| *c == ' ').filter(|at| *at > COLUMNS / 2);
+        let (piece, rest) = line.split_at(blank.map_or(COLUMNS, |at| at + 1));
+        pieces.push(piece.to_vec());
+        line = rest;
+    }
+    pieces.push(line.to_vec());
+    pieces
+}
+
 /// The picture of a terminal's content.
 pub(super) fn draw(title: &str, text: &str) -> String {
     let mut look = Look::default();
@@ -65,7 +78,7 @@ pub(super) fn draw(title: &str, text: &str) -> String {
         let line = read(line, &mut look);
         match line.is_empty() {
             true => lines.push(line),
-            false => lines.extend(line.chunks(COLUMNS).map(<[_]>::to_vec)),
+            false => lines.extend(broken(&line)),
         }
     }
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
