@@ -19,6 +19,7 @@ mod golden;
 mod http;
 mod inject;
 mod job;
+mod krew;
 mod krm;
 mod layers;
 mod limits;
