@@ -114,7 +114,7 @@ pub(super) fn lists<'a>(server: &Container<'a>, policy: &'a Policy) -> Written<'
 }
 
 /// The policy's `resources`, or else the server's.
-pub(super) fn resources<'a>(server: &Container<'a>, policy: &'a Policy) -> Option<Raw<'a>> {
+pub(crate) fn resources<'a>(server: &Container<'a>, policy: &'a Policy) -> Option<Raw<'a>> {
     policy.resources.as_ref().map(|own| Raw::from(&*own.0)).or(server.resources)
 }
 

@@ -146,7 +146,12 @@ pub(crate) fn json(value: &impl Serialize) -> Box<RawValue> {
 /// The patch as JSON text.
 pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> String {
     let operations: Vec<&Operation> = operations.into_iter().collect();
-    serde_json::to_string(&operations).expect("strings and JSON always serialise")
+    let values = operations.iter().filter_map(|operation| operation.value.as_ref());
+    // The values are most of it.
+    let length = values.map(|value| value.get().len() + 128).sum();
+    let mut text = Vec::with_capacity(length);
+    serde_json::to_writer(&mut text, &operations).expect("strings and JSON always serialise");
+    String::from_utf8(text).expect("JSON is text")
 }
 
 /// Applies operations to an object, through the json-patch crate.

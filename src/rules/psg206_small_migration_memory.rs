@@ -1,7 +1,9 @@
 //! PSG206: a memory limit under which a migration is killed.
 
 use super::Subject;
-use crate::kubernetes::{Container, ContainerRef, quantity};
+use crate::json::Raw;
+use crate::kubernetes::{ContainerRef, quantity};
+use crate::migration::container;
 use crate::rule::{Level, Report, Rule};
 
 /// The rule.
@@ -26,19 +28,28 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let containers =
         lead.into_iter().chain(subject.plan.adopted.iter().map(migrates)).chain(jobs.map(|job| job.at));
     for at in containers {
-        let Some(limit) = memory_limit(subject.workload.container(at)) else { continue };
+        let own = subject.workload.container(at);
+        // The policy may have resources of its own for the injected one.
+        let by_policy = Some(at) == lead && subject.settings.migration.resources.is_some();
+        let resources =
+            if by_policy { container::resources(own, &subject.settings.migration) } else { own.resources };
+        let Some(limit) = resources.and_then(memory_limit) else { continue };
         if quantity::bytes(&limit).is_some_and(|bytes| bytes < ENOUGH) {
             let what =
                 format!("a memory limit of {} is little for a migration", crate::text::clip(&limit, 20));
-            let help = "raise `resources.limits.memory` to `256Mi` or more";
+            let help = if by_policy {
+                "raise `migration.resources.limits.memory` in the policy to `256Mi` or more"
+            } else {
+                "raise `resources.limits.memory` to `256Mi` or more"
+            };
             report.add(&RULE, subject.place_of(at, "resources"), what, help).about(limit);
         }
     }
 }
 
-/// `resources.limits.memory` as written.
-fn memory_limit(container: &Container<'_>) -> Option<String> {
-    let resources: serde_json::Value = serde_json::from_str(container.resources?.get()).ok()?;
+/// `limits.memory` as written.
+fn memory_limit(resources: Raw<'_>) -> Option<String> {
+    let resources: serde_json::Value = serde_json::from_str(resources.get()).ok()?;
     match resources.pointer("/limits/memory")? {
         serde_json::Value::String(text) => Some(text.clone()),
         serde_json::Value::Number(number) => Some(number.to_string()),

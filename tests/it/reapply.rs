@@ -622,6 +622,21 @@ fn what_the_policy_has_for_the_migration_alone_is_no_difference() {
 }
 
 #[test]
+fn the_memory_that_the_policy_gives_the_migration_is_what_counts() {
+    let small = |server: &str, yaml: &str| {
+        let mut object = manifest();
+        spec(&mut object)["containers"][0]["resources"]["limits"]["memory"] = json!(server);
+        let policy = policy(yaml);
+        let mutated = mutated(&review(&object, None), &policy);
+        let verdict = ask(Endpoint::Validate, &review(&mutated, None), &policy);
+        rules_of(&verdict).contains(&"PSG206".to_owned())
+    };
+    assert!(small("128Mi", "{}") && !small("1Gi", "{}"));
+    assert!(!small("128Mi", "{resources: {limits: {memory: 512Mi}}}"));
+    assert!(small("1Gi", "{resources: {limits: {memory: 64Mi}}}"));
+}
+
+#[test]
 fn a_variable_that_the_url_is_made_of_stays_the_servers() {
     let mut out = manifest();
     out["spec"]["template"]["spec"]["containers"][0]["env"] = json!([
