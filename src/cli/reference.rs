@@ -37,8 +37,8 @@ pub fn policy() -> String {
 pub fn settings() -> String {
     let mut text = String::from(
         "# Settings of Prefect that are read\n\nGenerated from the table in `src/prefect/settings.rs`; do not edit. \
-         `UPDATE_DOCS=1 cargo test --test it structure::` writes it anew. An older release ignores a setting without a \
-         word (PSG115); names are read in any case, and of two names the upper one wins.\n\n\
+         `UPDATE_DOCS=1 cargo test --test it structure::` writes it anew. An older release ignores a setting and \
+         logs nothing (PSG115). Names are read in any case. Of two names the upper one wins.\n\n\
          | name | read from | value | |\n|---|---|---|---|\n",
     );
     for setting in &SETTINGS {

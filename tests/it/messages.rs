@@ -47,8 +47,8 @@ fn shape(text: &str) -> String {
 /// The page.
 pub(crate) fn page() -> String {
     let mut page = String::from(
-        "# Messages\n\nThe messages of every rule, with one example of each; names and numbers in them vary. `error` \
-         denies, `warning`\nlets the object pass. They are those of the rules' tests, word by word. The heading leads to the rule's page, which says why, and what to do.\n",
+        "# Messages\n\nThis page has every message of every rule, with an example from the rules' tests. Names and numbers vary. \
+         `error` refuses\nthe object, `warning` lets it pass. Each heading leads to the rule's page, which says what to do, and why.\n",
     );
     for rule in REGISTER.iter().map(|entry| entry.rule) {
         let folder = format!("{}_{}", rule.id.to_lowercase(), rule.name.replace('-', "_"));
