@@ -1,6 +1,7 @@
 //! The rules: one `.rs` and one `.md` each, and [`REGISTER`], the list of them.
 
 mod catalogue;
+mod loopback;
 mod manifest;
 mod problems;
 pub mod psg101_missing_database_url;

@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::psg402_replicas_without_redis as redis;
-use super::psg404_unreachable_server as loopback;
-use super::{Server, Subject, problems};
+use super::{Server, Subject, loopback, problems};
 use crate::environment::HIDDEN;
 use crate::kubernetes::Class;
 use crate::kubernetes::reach;
