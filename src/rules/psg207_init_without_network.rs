@@ -19,7 +19,11 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     let (Some(lead), Some(Blocker::NoNetwork(hazard))) = (subject.lead(), &subject.plan.blocker) else {
         return;
     };
-    let what = format!("{} is ready only after the initContainers, so no migration is injected", hazard.who);
-    let help = format!("set the annotation `{}` on the pod template", hazard.remedy);
+    // The hazard may be visible in the Namespace alone: there the webhook injects a migration, and it waits in vain.
+    let what = format!("{} is ready only after the initContainers, too late for a migration", hazard.who);
+    let help = format!(
+        "set the annotation `{}` on the pod template: then a migration can be injected",
+        hazard.remedy
+    );
     report.add(&RULE, subject.place(lead.at), what, help).about(hazard.who);
 }

@@ -88,6 +88,8 @@ impl Recorded {
         match &*self.kind {
             "workers" => ("PSG401", run.exit == Some(1) && run.said.starts_with("Multi-worker")),
             "name" => ("PSG203", run.exit == Some(0)),
+            // Marked as migrated and not migrated: the upgrade has nothing left to do.
+            "effect" => ("PSG203", run.exit == Some(0) && run.said == "1 version, without tables"),
             "tls" => ("PSG117", run.said == "ignored"),
             "plugins" => ("PSG117", run.said == "off"),
             other => panic!("{}: no such kind as {other}", self.case),
@@ -101,7 +103,11 @@ impl Recorded {
         let image = format!("prefecthq/prefect:{release}-python3.12");
         let container = json!({"name": "it", "image": image, "command": self.command, "env": env});
         let spec = json!({"restartPolicy": "Never", "containers": [container]});
-        let (group, kind) = if self.kind == "name" { ("batch/v1", "Job") } else { ("apps/v1", "Deployment") };
+        let (group, kind) = if ["name", "effect"].contains(&&*self.kind) {
+            ("batch/v1", "Job")
+        } else {
+            ("apps/v1", "Deployment")
+        };
         json!({"apiVersion": group, "kind": kind, "metadata": {"name": "it", "namespace": "data"},
             "spec": {"replicas": 1, "template": {"spec": spec}}})
     }

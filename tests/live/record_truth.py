@@ -23,6 +23,8 @@ POSTGRES = "postgresql+asyncpg://prefect:pw@127.0.0.1:1/prefect"
 SQLITE = "sqlite+aiosqlite:///prefect.db"
 # A server that has not left by then has started.
 PATIENCE = 40
+# What migrates takes its time, and ends.
+PATIENCE_WITH_MIGRATIONS = 400
 
 REDIS = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
@@ -60,6 +62,19 @@ plugins = getattr(settings, "plugins", None) or settings.experiments.plugins
 print("on" if plugins.enabled else "off")
 sys.exit(0 if plugins.enabled else 1)
 """
+# Runs a database command on an empty SQLite file and the upgrade after it, and says what the
+# schema's version is worth.
+EFFECT = """
+import os, sqlite3, subprocess, sys
+before = ["prefect", "server", "database"]
+first = subprocess.run([*before, *sys.argv[1:]], stdin=subprocess.DEVNULL)
+subprocess.run([*before, "upgrade", "-y"], check=True)
+found = sqlite3.connect(os.path.expanduser("~/.prefect/prefect.db"))
+tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
+version = found.execute("SELECT version_num FROM alembic_version").fetchall()
+print(len(version), "version,", "with" if "flow_run" in tables else "without", "tables")
+sys.exit(first.returncode)
+"""
 
 
 def workers(case, *options, url=POSTGRES, env=None):
@@ -73,6 +88,13 @@ def name(*words):
     command = ["prefect", *words]
     return {"case": " ".join(words), "kind": "name", "command": command, "env": {},
             "run": [*command, "--help"]}  # fmt: skip
+
+
+def effect(*words):
+    """What the schema is like after a command of the group `database` and an upgrade."""
+    command = ["prefect", "server", "database", *words]
+    return {"case": f"effect of {' '.join(words)}", "kind": "effect", "command": command,
+            "env": {}, "run": ["python", "-c", EFFECT, *words]}  # fmt: skip
 
 
 def settings(case, kind, env, *program):
@@ -114,6 +136,8 @@ CASES = [
     name("server", "database", "stamp"),
     name("server", "database", "Revision"),
     name("server-database", "reset"),
+    effect("stamp", "head"),
+    effect("upgrade", "-y"),
     tls("a CA without the switch", "ca", CA_FILE="/ca.pem"),
     tls("a CA with the switch", "ca", ENABLED="true", CA_FILE="/ca.pem"),
     tls("a CA with the switch off", "ca", ENABLED="false", CA_FILE="/ca.pem"),
@@ -131,7 +155,7 @@ CASES = [
 def telling(text):
     """The line that says why, without what differs from run to run."""
     lines = [re.sub(r"\s+", " ", line).strip(" │╭╮╰╯─") for line in text.splitlines()]
-    wanted = r"Multi-worker|[Nn]o such command|Unknown command|ModuleNotFound|^used|^ignored|^on$|^off$|^Usage"
+    wanted = r"Multi-worker|[Nn]o such command|Unknown command|ModuleNotFound|^used|^ignored|^on$|^off$|^Usage|^\d version,"
     return next((line for line in lines if re.search(wanted, line)), "")[:160]
 
 
@@ -140,13 +164,15 @@ def run(case, prefect):
     with tempfile.TemporaryDirectory(prefix="truth-") as home:
         env = migration.environment(prefect, home, COLUMNS="200", **case["env"])
         command = case.get("run", case["command"])
+        migrates = case["kind"] == "effect"
+        patience = PATIENCE_WITH_MIGRATIONS if migrates else PATIENCE
         program = str(Path(env["PATH"].split(":")[0]) / command[0])
         process = subprocess.Popen(
             [program, *command[1:]], env=env, cwd=home, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            said, code = process.communicate(timeout=PATIENCE)[0], process.returncode
+            said, code = process.communicate(timeout=patience)[0], process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             said, code = process.communicate()[0], None
