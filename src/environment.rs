@@ -390,7 +390,7 @@ mod tests {
 
     fn expanded(env: &str, env_from: &str, links: bool) -> (String, Vec<String>) {
         let json = container(env, env_from);
-        let container: Container<'_> = serde_json::from_str(&json).unwrap();
+        let container = Container::read(crate::json::Raw::of(&json).unwrap()).unwrap();
         let environment = Environment::new(&container, links);
         let index = container.env.len() - 1;
         let value = environment.value(index);
@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn the_command_line_comes_last() {
         let json = container(r#"{"name":"A","value":"1"}"#, "");
-        let container: Container<'_> = serde_json::from_str(&json).unwrap();
+        let container = Container::read(crate::json::Raw::of(&json).unwrap()).unwrap();
         let mut environment = Environment::new(&container, true);
         environment.assign("A", Some(Cow::Borrowed("2")));
         environment.assign("B", None);
@@ -497,7 +497,7 @@ mod tests {
     fn the_command_line_takes_away() {
         let json =
             container(r#"{"name":"A","value":"1"},{"name":"B","value":"$(A)2"}"#, r#"{"prefix":"F_"}"#);
-        let container: Container<'_> = serde_json::from_str(&json).unwrap();
+        let container = Container::read(crate::json::Raw::of(&json).unwrap()).unwrap();
         let names = |environment: &Environment<'_>| {
             environment.variables().map(|variable| variable.name.to_owned()).collect::<Vec<_>>()
         };

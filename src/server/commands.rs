@@ -221,7 +221,7 @@ mod tests {
         let json = serde_json::json!({"name": "api", "env": [{"name": "A", "value": "x".repeat(100_000)}],
             "command": ["prefect"], "args": vec!["$(A)"; 25_000]});
         let json = json.to_string();
-        let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
+        let container = crate::kubernetes::Container::read(crate::json::Raw::of(&json).unwrap()).unwrap();
         assert!(invocation(&container, &container.command, &container.args, &[]).unreadable);
     }
 
@@ -232,7 +232,7 @@ mod tests {
         let args: Vec<String> = (0..20_000).map(|_| "$(NONE)".to_owned()).collect();
         let json =
             serde_json::json!({"name": "api", "env": env, "command": ["prefect"], "args": args}).to_string();
-        let container: crate::kubernetes::Container<'_> = serde_json::from_str(&json).unwrap();
+        let container = crate::kubernetes::Container::read(crate::json::Raw::of(&json).unwrap()).unwrap();
         assert!(invocation(&container, &container.command, &container.args, &[]).unreadable);
     }
 
