@@ -6,6 +6,7 @@ failed. `--collect-only` of the whole suite checks that the table names no test 
 more, and says how many it lacks.
 """
 
+import collections
 import fcntl
 import hashlib
 import json
@@ -26,6 +27,9 @@ RESULTS = {}
 # that writes the table.
 TITLE, FILE, MEASURED = "title", "file", "measured"
 KEPT = migration.LIVE / "results.json"
+# What `record_truth.py` recorded: commands and settings, each run on real Prefects.
+TRUTH = migration.ROOT / "tests/fixtures/truth/commands.json"
+RECORDED = "recorded commands"
 
 
 def note(item, text):
@@ -102,6 +106,29 @@ def rows(results):
         )
 
 
+def releases(results):
+    """How many tests of each suite, and of the recorded truth, ran on which Prefect."""
+    known = (
+        migration.PREFECT_2,
+        migration.OLDEST,
+        migration.MIDWAY,
+        migration.RECENT,
+        migration.NEWEST,
+    )
+    ran = collections.Counter()
+    for key, result in results.items():
+        suite = result["file"].removeprefix("test_").removesuffix(".py")
+        named = {prefect for prefect in known if prefect in key}
+        ran.update((suite, prefect) for prefect in named or {migration.NEWEST})
+    for case in json.loads(TRUTH.read_text()):
+        ran.update((RECORDED, prefect) for prefect in case["runs"])
+    yield "| suite | " + " | ".join(known) + " |"
+    yield "|---|" + "---:|" * len(known)
+    for suite in sorted({suite for suite, _ in ran}):
+        cells = (str(ran[suite, prefect] or "") for prefect in known)
+        yield f"| {suite} | " + " | ".join(cells) + " |"
+
+
 def table(kept):
     os_release = platform.freedesktop_os_release()
     found = {
@@ -130,7 +157,11 @@ def table(kept):
         "PostgreSQL and pgbouncer from Debian's. Times are of one run on this machine, and differ.",
         "", "| what | version |", "|---|---|",
         *(f"| {name} | {text} |" for name, text in found.items()),
-        "", "| suite | shown | outcome | time | measured |", "|---|---|---|---|---|",
+        "", "## Tests of each release of Prefect", "",
+        "Counted by the releases in a test's name. One that names none is counted with the",
+        f"newest known, {migration.NEWEST}; what its line below says of others comes on top.", "",
+        *releases(kept["results"]),
+        "", "## Each test", "", "| suite | shown | outcome | time | measured |", "|---|---|---|---|---|",
         *rows(kept["results"]), "",
     ])  # fmt: skip
 
