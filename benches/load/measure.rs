@@ -211,7 +211,7 @@ pub fn process(binary: &Path) -> anyhow::Result<Process> {
     let (server, _) = Server::guard(binary, &identity)?;
     std::thread::sleep(Duration::from_secs(1));
     let idle = server.resident()?;
-    eprintln!("{KNOCKING} clients knock");
+    eprintln!("{KNOCKING} clients connect");
     let crowd = stress::knock(&server, &identity, KNOCKING, &review(Whose::Server, CHART))?;
     let crowded = server.peak()?;
     drop(server);

@@ -118,8 +118,8 @@ pub fn process(process: &Process) -> String {
         ("memory, idle".to_owned(), mib(process.idle), "14 MiB", bound(process.idle, 14)),
         (
             format!(
-                "memory, at most, while {KNOCKING} clients knock at `--max-connections 1000` ({} got in and were \
-                 answered, {} knocks were refused)",
+                "memory, at most, while {KNOCKING} clients connect at `--max-connections 1000` ({} got in and were \
+                 answered, {} attempts were refused)",
                 count(&crowd.served),
                 count(&crowd.refused)
             ),
