@@ -13,8 +13,9 @@ use prefect_guard::prefect::database::{Database, Reading};
 use prefect_guard::prefect::settings::{Field, Name, SETTINGS, Setting};
 use prefect_guard::prefect::url::{Grammar, SQLALCHEMY};
 use prefect_guard::prefect::version::Release;
-use prefect_guard::rule::Level;
+use prefect_guard::rule::{Level, Rule};
 use prefect_guard::rules::{self, Subject};
+use serde_json::json;
 
 /// How many cases are generated, unless `PREFECT_GUARD_TEST_CASES` asks for more.
 const CASES: usize = 600;
@@ -27,6 +28,7 @@ const OF_EACH: usize = 100;
 struct Case {
     case: String,
     env: BTreeMap<String, String>,
+    workers: Option<u32>,
     expect: String,
     why: String,
 }
@@ -55,7 +57,12 @@ fn run(release: &str, seed: u32) -> Vec<Case> {
 /// Whether a rule about settings denies, with URLs read by `grammar`; and what was said.
 fn judge(case: &Case, grammar: &'static Grammar) -> (bool, Vec<String>) {
     let env = case.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let manifest = deployment(env).to_string();
+    let mut manifest = deployment(env);
+    if let Some(workers) = case.workers {
+        let words = json!(["--workers", workers.to_string()]);
+        manifest["spec"]["template"]["spec"]["containers"][0]["args"] = words;
+    }
+    let manifest = manifest.to_string();
     let mut denied = false;
     let mut said = Vec::new();
     Read::of(&manifest, |subject: &mut Subject<'_>| {
@@ -72,7 +79,8 @@ fn judge(case: &Case, grammar: &'static Grammar) -> (bool, Vec<String>) {
             };
             server.database = Database::read(&reading);
         }
-        for finding in rules::check(subject, |rule| rule.id.starts_with("PSG1")) {
+        let settings = |rule: &Rule| rule.id.starts_with("PSG1") || rule.id == "PSG401";
+        for finding in rules::check(subject, settings) {
             denied |= finding.rule.default == Level::Deny && finding.at_most == Level::Deny;
             said.push(finding.message());
             said.push(finding.help);
@@ -123,11 +131,14 @@ fn agrees_with_the_prefect_before_it() {
 }
 
 fn agrees(cases: &[Case]) {
-    let generated: Vec<&Case> = cases.iter().filter(|case| case.case.starts_with("generated")).collect();
+    let of_kind = |kind: &str| cases.iter().filter(|case| case.case.starts_with(kind)).collect::<Vec<_>>();
+    let generated = of_kind("generated");
     assert!(generated.len() >= 500, "only {} generated cases", generated.len());
-    for verdict in ["allow", "deny"] {
-        let count = generated.iter().filter(|case| case.expect == verdict).count();
-        assert!(count >= OF_EACH, "only {count} generated cases of `{verdict}`");
+    for (cases, least) in [(generated, OF_EACH), (of_kind("workers"), OF_EACH / 10)] {
+        for verdict in ["allow", "deny"] {
+            let count = cases.iter().filter(|case| case.expect == verdict).count();
+            assert!(count >= least, "only {count} cases of `{verdict}`, {least} are needed");
+        }
     }
     let wrong = disagreements(cases, &SQLALCHEMY);
     assert!(wrong.is_empty(), "{} of {} disagree:\n{}", wrong.len(), cases.len(), wrong.join("\n"));

@@ -2,7 +2,8 @@
 
 One process, no database: each case goes through Prefect's settings models, SQLAlchemy's URL and dialect, Prefect's
 own engine and `asyncpg.connect`, up to the point where the first byte would leave the machine. What would happen
-from there on is not asked. Each line is {"case", "env", "expect", "why"}; `expect` is `deny` when the settings
+from there on is not asked. With `--workers`, Prefect's own check of it comes before. Each line is
+{"case", "env", "workers", "expect", "why"}; `expect` is `deny` when the settings
 themselves stop Prefect or lose the data, `allow` otherwise.
 
 Prefect does not judge everything that we judge. The verdicts it has no opinion on are made here, by `policy`, and
@@ -41,6 +42,7 @@ BASE = dict(os.environ)
 import aiosqlite  # noqa: E402
 import asyncpg.connect_utils  # noqa: E402
 import certifi  # noqa: E402
+from prefect.cli._server_utils import _validate_multi_worker  # noqa: E402
 from prefect.context import SettingsContext  # noqa: E402
 from prefect.server.database import configurations  # noqa: E402
 from prefect.server.utilities.database import get_dialect  # noqa: E402
@@ -109,7 +111,12 @@ async def connect(url, settings):
             raise
 
 
-def prefect(env):
+def refuse(message):
+    """Stands where Prefect's command line would exit."""
+    raise Denied(" ".join(str(message).split())[:60])
+
+
+def prefect(env, workers):
     """Runs one environment through Prefect; the resolved settings, or an exception."""
     os.environ.clear()
     os.environ.update(BASE)
@@ -119,6 +126,8 @@ def prefect(env):
     settings = Settings()
     url = settings.server.database.connection_url.get_secret_value()
     with SettingsContext(profile=Profile(name="differential", settings={}), settings=settings):
+        if workers is not None:
+            _validate_multi_worker(workers, refuse)
         asyncio.run(connect(url, settings))
     return settings, url
 
@@ -210,9 +219,9 @@ def sqlite_policy():
         raise Denied("not on the volume")
 
 
-def verdict(env):
+def verdict(env, workers=None):
     try:
-        settings, url = prefect(env)
+        settings, url = prefect(env, workers)
         policy(env, settings, url)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
@@ -428,6 +437,34 @@ class Grammar:
         return env
 
 
+# What several worker processes have to share, by each of its names.
+SHARED = {
+    ("PREFECT_SERVER_EVENTS_MESSAGING_BROKER", "PREFECT_MESSAGING_BROKER"): "messaging",
+    ("PREFECT_SERVER_EVENTS_MESSAGING_CACHE", "PREFECT_MESSAGING_CACHE"): "messaging",
+    ("PREFECT_SERVER_EVENTS_CAUSAL_ORDERING",): "ordering",
+    ("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",): "lease_storage",
+}
+IN_MEMORY = {
+    "messaging": "prefect.server.utilities.messaging.memory",
+    "ordering": "prefect.server.events.ordering.memory",
+    "lease_storage": "prefect.server.concurrency.lease_storage.memory",
+}
+
+
+def workers(seed, count):
+    """Servers with `--workers`, most of whose settings are those of Redis."""
+    rng = random.Random(f"workers {seed}")
+    for number in range(count):
+        url = rng.choice([GOOD] * 5 + ["sqlite+aiosqlite:////data/prefect.db"])
+        env = {rng.choice([SERVER, API]) + "CONNECTION_URL": url}
+        for names, module in SHARED.items():
+            value = rng.choice([f"prefect_redis.{module}"] * 8 + [IN_MEMORY[module], None])
+            if value is not None:
+                name = rng.choice(names)
+                env[rng.choice([name] * 5 + [name.lower()])] = value
+        yield {"case": f"workers {number}", "env": env, "workers": rng.choice([1, 2, 2, 4])}
+
+
 def usable(env):
     """What can be in an environment at all, and names that mean one thing."""
     lowered = [name.lower() for name in env]
@@ -452,9 +489,11 @@ def main():
         if usable(env) and key not in seen:
             seen.add(key)
             cases.append({"case": f"generated {len(seen)}", "env": env})
+    cases += workers(options.seed, options.count // 10)
     for case in cases:
-        expect, why = verdict(case["env"])
-        print(json.dumps({"case": case["case"], "env": case["env"], "expect": expect, "why": why}))
+        judged = {key: case[key] for key in ("env", "workers") if key in case}
+        expect, why = verdict(**judged)
+        print(json.dumps({"case": case["case"], **judged, "expect": expect, "why": why}))
 
 
 if __name__ == "__main__":
