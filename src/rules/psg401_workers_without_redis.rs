@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
     name: "workers-without-redis",
     default: Level::Deny,
     since: "0.2.0",
-    summary: "`--workers` above 1 with SQLite, or without Redis: Prefect refuses to start",
+    summary: "`--workers` above 1 with SQLite or without Redis, or below 1: Prefect refuses to start",
     page: include_str!("psg401_workers_without_redis.md"),
     ..Rule::USUAL
 };
@@ -24,7 +24,14 @@ const ASKS_FOR_LEASES: Release = Release(3, 7, 0);
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     // Only Prefect's own command checks it.
     let workers = |server: &Server<'_>| server.start().and_then(Start::workers);
-    for server in problems::users(subject).filter(|server| workers(server).is_some_and(|number| number > 1)) {
+    for server in problems::users(subject).filter(|server| workers(server).is_some_and(|number| number != 1))
+    {
+        if workers(server).is_some_and(|number| number < 1) {
+            let what = "Prefect refuses to start with no worker process";
+            let help = "take `--workers` out, or set it to `1`";
+            report.add(&RULE, subject.place(server.at), what, help).about("none");
+            continue;
+        }
         let at = (server, server.database.decided_by);
         if matches!(server.database.target, Target::Sqlite { .. }) {
             let what = "Prefect refuses to start several worker processes on SQLite";

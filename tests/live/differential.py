@@ -462,7 +462,7 @@ def workers(seed, count):
             if value is not None:
                 name = rng.choice(names)
                 env[rng.choice([name] * 5 + [name.lower()])] = value
-        yield {"case": f"workers {number}", "env": env, "workers": rng.choice([1, 2, 2, 4])}
+        yield {"case": f"workers {number}", "env": env, "workers": rng.choice([0, 1, 1, 2, 2, 2, 4])}
 
 
 def usable(env):
