@@ -46,8 +46,8 @@ pub struct Record {
     pub exempted: Vec<&'static Rule>,
     /// Why, in the author's words.
     pub reason: Option<String>,
-    /// Whether a server is admitted without a migration, since something stands in the way of one.
-    pub skipped: bool,
+    /// What the author is told of a refusal, or of what stands in the way of a migration: for Events.
+    pub notable: Option<String>,
     /// What is wrong with the request itself (status 400), without anything secret.
     pub problem: Option<String>,
 }
@@ -142,8 +142,13 @@ impl Record {
             _ => Verdict::Allow,
         };
         let (edits, exempted) = (decision.edits.clone(), decision.exempted.clone());
-        let (reason, skipped) = (decision.reason.clone(), decision.skipped);
-        Record { verdict, rules, edits, exempted, reason, skipped, ..Record::of_request(request) }
+        let notable = match verdict {
+            Verdict::Deny => Some(respond::denial(decision)),
+            Verdict::Warn if decision.skipped => Some(respond::warnings(endpoint, decision).join("; ")),
+            _ => None,
+        };
+        let reason = decision.reason.clone();
+        Record { verdict, rules, edits, exempted, reason, notable, ..Record::of_request(request) }
     }
 
     fn of_unreadable(endpoint: Endpoint, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {

@@ -122,7 +122,7 @@ pub fn unreadable(endpoint: Endpoint, mode: Mode, uid: &str, error: &Unreadable)
 }
 
 /// `/mutate` warns of what it pinned, since Git still says otherwise; everything else is `/validate`'s to say.
-fn warnings(endpoint: Endpoint, decision: &Decision) -> Vec<String> {
+pub(super) fn warnings(endpoint: Endpoint, decision: &Decision) -> Vec<String> {
     let speaks = |finding: &&Finding| match endpoint {
         Endpoint::Mutate => matches!(finding.fix, Some(Fix::Pin { .. })),
         Endpoint::Validate => finding.severity == Severity::Warn,
@@ -132,15 +132,24 @@ fn warnings(endpoint: Endpoint, decision: &Decision) -> Vec<String> {
 
 /// 403 and not 422: for 422 kubectl drops the message.
 fn refusal(decision: &Decision) -> Status {
-    let denials: Vec<&Finding> = decision.findings.iter().filter(|f| f.severity == Severity::Deny).collect();
-    let causes = denials
-        .iter()
+    let causes = denials(decision)
         .map(|finding| Cause {
             reason: finding.rule.id,
             message: finding.message(),
             field: field_path(&finding.place.pointer),
         })
         .collect();
+    let details = Some(Details { causes });
+    Status { status: "Failure", message: denial(decision), reason: "Forbidden", code: 403, details }
+}
+
+fn denials(decision: &Decision) -> impl Iterator<Item = &Finding> {
+    decision.findings.iter().filter(|finding| finding.severity == Severity::Deny)
+}
+
+/// What the author of a refused object is told.
+pub(super) fn denial(decision: &Decision) -> String {
+    let denials: Vec<&Finding> = denials(decision).collect();
     let mut message = String::new();
     for (number, finding) in denials.iter().enumerate() {
         // Several stand below each other, each on lines of its own.
@@ -153,7 +162,7 @@ fn refusal(decision: &Decision) -> Status {
             message.push_str(&format!("\n  see {}", finding.rule.url()));
         }
     }
-    Status { status: "Failure", message, reason: "Forbidden", code: 403, details: Some(Details { causes }) }
+    message
 }
 
 /// A finding with its help, as a terminal shows it.

@@ -54,7 +54,7 @@ pub(super) struct Verdict {
     /// What was found, in the order of the register; pointers lead into the object as it was written.
     pub(super) findings: Vec<Finding>,
     /// What annotations exempt it from.
-    pub(super) exemption: Exemption,
+    pub(super) exemption: Option<Exemption>,
 }
 
 /// Judges one object. The error says what of it could not be read, and holds no values.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::inject::Inject;
 use super::report::{Found, Report, Unread};
 use super::{Outcome, check, note};
+use crate::answer::respond::field_path;
 use crate::manifest::emit::{self, Lists};
 use crate::manifest::files::{Input, STDIN};
 use crate::manifest::{self, Document, Node, Object};
@@ -112,7 +113,7 @@ fn result(found: &Found, object: Option<&Object<'_>>) -> Value {
         result.extend(file(object).map(|file| ("file".to_owned(), file)));
     }
     if !found.pointer.is_empty() {
-        result.insert("field".to_owned(), json!({"path": path(&found.pointer)}));
+        result.insert("field".to_owned(), json!({"path": field_path(&found.pointer)}));
     }
     result.insert("tags".to_owned(), json!({"rule": found.rule.id, "page": found.rule.url()}));
     Value::Object(result)
@@ -133,23 +134,6 @@ fn file(object: &Object<'_>) -> Option<Value> {
     Some(file)
 }
 
-/// A JSON pointer as the path of a field: `/spec/containers/0/env` is `spec.containers[0].env`.
-fn path(pointer: &str) -> String {
-    let mut path = String::new();
-    for token in pointer.split('/').skip(1) {
-        match token.parse::<usize>() {
-            Ok(index) => path.push_str(&format!("[{index}]")),
-            Err(_) => {
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(&token.replace("~1", "/").replace("~0", "~"));
-            }
-        }
-    }
-    path
-}
-
 /// kustomize shows nobody the results; what a function writes to the standard error it does show.
 fn say(report: &Report) {
     for found in &report.findings {
@@ -163,22 +147,4 @@ fn say(report: &Report) {
 
 fn in_words(unread: &Unread) -> String {
     format!("{}\nhelp: {}", unread.what, unread.help)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pointer_is_a_path() {
-        assert_eq!(
-            path("/spec/template/spec/containers/0/env/12/value"),
-            "spec.template.spec.containers[0].env[12].value"
-        );
-        assert_eq!(
-            path("/metadata/annotations/prefect-guard.io~1allow"),
-            "metadata.annotations.prefect-guard.io/allow"
-        );
-        assert_eq!(path(""), "");
-    }
 }

@@ -138,14 +138,11 @@ fn print(servers: &[Server], format: Format, out: &mut dyn Write) -> anyhow::Res
     let mut rows = vec![titles(format)];
     rows.extend(servers.iter().map(|server| cells(server, format, now())));
     table(&rows, out)?;
-    for server in servers.iter().filter(|server| !server.exemption.is_empty()) {
-        let Server { kind, namespace, name, exemption, .. } = server;
-        writeln!(
-            out,
-            "exempted: {}: {}",
-            printable(&format!("{kind} {namespace}/{name}")),
-            exemption.in_words()
-        )?;
+    for Server { kind, namespace, name, exemption, .. } in servers {
+        if let Some(exemption) = exemption {
+            let name = printable(&format!("{kind} {namespace}/{name}"));
+            writeln!(out, "exempted: {name}: {}", exemption.in_words())?;
+        }
     }
     Ok(())
 }

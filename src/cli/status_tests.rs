@@ -194,7 +194,7 @@ fn exemptions_stand_below_the_table_with_their_reason() {
         since: None,
         reason: String::new(),
         pods: 0,
-        exemption,
+        exemption: Some(exemption),
     };
     let servers = [server("a", exemption(Some("a demo"))), server("b", exemption(None))];
     let mut out = Vec::new();
@@ -268,7 +268,7 @@ fn only_changes_are_printed_while_watching() {
         since: Some(0),
         reason: String::new(),
         pods: 1,
-        exemption: crate::decision::Exemption::default(),
+        exemption: None,
     };
     let before = BTreeMap::from([(id(&server(State::Migrating)), server(State::Migrating))]);
     let print = |servers: &[Server]| {

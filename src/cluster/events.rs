@@ -5,6 +5,7 @@
 //! what is refused again then makes a new one.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -139,15 +140,9 @@ fn clip_name(name: &str) -> String {
     clip(name, 230).trim_end_matches(['…', '.', '-']).to_owned()
 }
 
-/// The same number for the same notice, on every replica (FNV-1a).
+/// The same number for the same notice on every replica of one release.
 fn fingerprint(notice: &Notice) -> u64 {
-    let Notice { reason, api_version, kind, namespace, name, uid, message } = notice;
-    let uid = uid.as_deref().unwrap_or_default();
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for part in [reason.as_str(), api_version, kind, namespace, name, uid, message] {
-        for byte in part.bytes().chain([0]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    hash
+    let mut hasher = DefaultHasher::new();
+    notice.hash(&mut hasher);
+    hasher.finish()
 }

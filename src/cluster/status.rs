@@ -77,16 +77,7 @@ pub struct Server {
     /// Pods of the present template that were looked at.
     pub pods: usize,
     /// What its author's annotations exempt it from, where they do.
-    #[serde(serialize_with = "exemption")]
-    pub exemption: Exemption,
-}
-
-/// As `audit` and `check` have it in JSON; `null` where there is none.
-fn exemption<S: serde::Serializer>(exemption: &Exemption, to: S) -> Result<S::Ok, S::Error> {
-    let Exemption { rules, injection, reason } = exemption;
-    let rules: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
-    let some = serde_json::json!({"rules": rules, "injection": injection, "reason": reason});
-    serde::Serialize::serialize(&(!exemption.is_empty()).then_some(some), to)
+    pub exemption: Option<Exemption>,
 }
 
 /// Reads every server in the namespace, or in all of them. Beside the result, one page of objects is the most that
@@ -159,7 +150,7 @@ struct Workload {
     migration: Option<String>,
     /// What the guard would do with the template.
     verdict: Verdict,
-    exemption: Exemption,
+    exemption: Option<Exemption>,
     created: Option<i64>,
     rollout: Rollout,
 }

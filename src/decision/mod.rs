@@ -64,10 +64,11 @@ impl Decision {
         !self.operations.is_empty() || !self.annotations.is_empty()
     }
 
-    /// What its author's annotations exempt it from.
-    pub fn exemption(&self) -> Exemption {
+    /// What its author's annotations exempt it from, if from anything.
+    pub fn exemption(&self) -> Option<Exemption> {
         let Decision { exempted, opted_out, reason, .. } = self;
-        Exemption { rules: exempted.clone(), injection: *opted_out, reason: reason.clone() }
+        let some = !exempted.is_empty() || *opted_out || reason.is_some();
+        some.then(|| Exemption { rules: exempted.clone(), injection: *opted_out, reason: reason.clone() })
     }
 
     /// Whether the object is refused.
@@ -77,9 +78,10 @@ impl Decision {
 }
 
 /// What annotations exempt an object from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Exemption {
     /// Rules that would have reported something.
+    #[serde(serialize_with = "ids")]
     pub rules: Vec<&'static Rule>,
     /// Whether from the injection.
     pub injection: bool,
@@ -87,12 +89,11 @@ pub struct Exemption {
     pub reason: Option<String>,
 }
 
-impl Exemption {
-    /// Whether it exempts from nothing.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && !self.injection && self.reason.is_none()
-    }
+fn ids<S: serde::Serializer>(rules: &[&Rule], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(rules.iter().map(|rule| rule.id))
+}
 
+impl Exemption {
     /// In one line: from what, and why.
     pub fn in_words(&self) -> String {
         let injection = (self.injection || self.rules.is_empty()).then_some("no injection");

@@ -175,7 +175,7 @@ impl<'a> PodSpec<'a> {
     }
 }
 
-/// One container of a pod template.
+/// One container of a pod template. [`Container::read`] reads it: what serde derives leaves its lists empty.
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<'a> {

@@ -234,9 +234,11 @@ fn why_unparsable(text: &str) -> Malformed {
 fn is_reference(text: &str) -> bool {
     let scheme_is_missing = text.split_once(':').is_some_and(|(before, rest)| {
         let port = rest.split('/').next().unwrap_or_default();
-        let dialects = ["sqlite", "postgres", "postgresql", "mysql", "mssql", "oracle"];
+        let dialect = before.split('+').next().unwrap_or_default();
         !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-            || dialects.contains(&before.split('+').next().unwrap_or_default())
+            || is_postgres(dialect)
+            || is_sqlite(dialect)
+            || OTHER_DIALECTS.contains(&dialect)
     });
     let is_file = text.starts_with('/') && basename(text).contains('.');
     if scheme_is_missing || is_file {
@@ -418,13 +420,21 @@ const DRIVERS: [(&str, DriverFault); 14] = [
     ("aiosqlite", DriverFault::Unknown),
 ];
 
+fn is_postgres(dialect: &str) -> bool {
+    let names = ["postgresql", "postgres", "asyncpg", "pg", "psql", "pgsql"];
+    names.iter().any(|name| dialect.eq_ignore_ascii_case(name))
+}
+
+fn is_sqlite(dialect: &str) -> bool {
+    ["sqlite", "sqlite3", "aiosqlite"].iter().any(|name| dialect.eq_ignore_ascii_case(name))
+}
+
 fn wrong_name(url: &Url<'_>) -> UrlFault {
     let name = url.name;
     let (dialect, driver) = name.split_once('+').map_or((name, None), |(d, r)| (d, Some(r)));
     let is = |text: &str| dialect.eq_ignore_ascii_case(text);
-    let postgres =
-        is("postgresql") || is("postgres") || is("asyncpg") || is("pg") || is("psql") || is("pgsql");
-    if !postgres && !is("sqlite") && !is("sqlite3") && !is("aiosqlite") {
+    let postgres = is_postgres(dialect);
+    if !postgres && !is_sqlite(dialect) {
         let known = OTHER_DIALECTS.iter().find(|known| is(known)).copied();
         return UrlFault::Dialect(known);
     }

@@ -41,24 +41,27 @@ pub struct Request<'a> {
     pub old_object: Option<Raw<'a>>,
 }
 
-/// What a manifest says of itself.
+/// What an object says of itself.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
+pub(crate) struct Manifest<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    api_version: Text<'a>,
+    pub(crate) api_version: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    kind: Text<'a>,
+    pub(crate) kind: Text<'a>,
     #[serde(borrow, default, deserialize_with = "object")]
-    metadata: Meta<'a>,
+    pub(crate) metadata: Meta<'a>,
 }
 
 #[derive(Default, serde::Deserialize)]
-struct Meta<'a> {
+pub(crate) struct Meta<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    name: Text<'a>,
+    pub(crate) name: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
-    namespace: Text<'a>,
+    pub(crate) namespace: Text<'a>,
+    /// Empty for a manifest: the API server gives it.
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub(crate) uid: Text<'a>,
 }
 
 impl<'a> Request<'a> {

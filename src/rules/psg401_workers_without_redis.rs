@@ -23,10 +23,9 @@ const ASKS_FOR_LEASES: Release = Release(3, 7, 0);
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     // Only Prefect's own command checks it.
-    let workers = |server: &Server<'_>| server.start().and_then(Start::workers);
-    for server in problems::users(subject).filter(|server| workers(server).is_some_and(|number| number != 1))
-    {
-        if workers(server).is_some_and(|number| number < 1) {
+    let counted = |server| Some((server, Server::start(server).and_then(Start::workers)?));
+    for (server, workers) in problems::users(subject).filter_map(counted).filter(|(_, number)| *number != 1) {
+        if workers < 1 {
             let what = "Prefect refuses to start with no worker process";
             let help = "take `--workers` out, or set it to `1`";
             report.add(&RULE, subject.place(server.at), what, help).about("none");

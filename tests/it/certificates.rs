@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::serving::api::{Api, MUTATING, SECRET, VALIDATING};
+use crate::serving::api::{Api, MUTATING, SECRET, VALIDATING, kubeconfig};
 use crate::serving::client::Client;
 use crate::serving::pki::{Authority, ec_key};
 use crate::serving::process::{Process, command};
@@ -434,29 +434,6 @@ async fn what_is_missing_or_forbidden_is_named() {
     assert!(one.current.get().is_some(), "served all the same");
 }
 
-/// The fake over a real port, and a folder with a kubeconfig that names it.
-fn cluster(api: &Api) -> TempDir {
-    let (sender, bound) = std::sync::mpsc::channel();
-    let router = api.router();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            sender.send(listener.local_addr().unwrap()).unwrap();
-            axum::serve(listener, router).await.unwrap();
-        });
-    });
-    let folder = TempDir::new().unwrap();
-    let config = serde_json::json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-        "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", bound.recv().unwrap())}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-        "users": [{"name": "fake", "user": {}}],
-    });
-    std::fs::write(folder.path().join("config"), config.to_string()).unwrap();
-    folder
-}
-
 fn guard(folder: &Path) -> Process {
     let mut command = command();
     command.env("KUBECONFIG", folder.join("config"));
@@ -480,7 +457,7 @@ fn now() -> i64 {
 #[test]
 fn two_guards_on_one_cluster_serve_one_certificate() {
     let api = Api::new(now());
-    let folder = cluster(&api);
+    let folder = kubeconfig(api.router());
     let guards = [guard(folder.path()), guard(folder.path())];
     for guard in &guards {
         wait_until("the guard is ready", || guard.has("ready"));
@@ -526,7 +503,7 @@ fn two_guards_on_one_cluster_serve_one_certificate() {
 fn a_guard_waits_for_an_api_server_that_is_away() {
     let api = Api::new(now());
     api.set_away(true);
-    let folder = cluster(&api);
+    let folder = kubeconfig(api.router());
     let guard = guard(folder.path());
     wait_until("the problem is named", || guard.has("cannot keep the certificate and `caBundle` right"));
     assert_eq!((guard.admin("/livez").0, guard.admin("/readyz").0), (200, 503));

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::serving::api::kubeconfig;
 use crate::serving::client::Client;
 use crate::serving::process::{Process, command};
 use crate::serving::{noted_parts, parts, pki, roomy, wait_until};
@@ -267,27 +268,10 @@ async fn an_answer_never_waits_for_an_event() {
 #[test]
 fn the_program_writes_them_where_they_are_asked_for() {
     let api = Api::new(201);
-    let (sender, bound) = std::sync::mpsc::channel();
-    let router = api.router();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            sender.send(listener.local_addr().unwrap()).unwrap();
-            axum::serve(listener, router).await.unwrap();
-        });
-    });
-    let server = format!("http://{}", bound.recv().unwrap());
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-        "clusters": [{"name": "fake", "cluster": {"server": server}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-        "users": [{"name": "fake", "user": {}}],
-    });
+    let folder = kubeconfig(api.router());
     let guard = |arguments: &[&str]| {
-        Process::start_in(TempDir::new().unwrap(), arguments, |folder, command| {
-            std::fs::write(folder.join("config"), config.to_string()).unwrap();
-            command.env("KUBECONFIG", folder.join("config"));
+        Process::start_in(TempDir::new().unwrap(), arguments, |_, command| {
+            command.env("KUBECONFIG", folder.path().join("config"));
         })
     };
     let silent = guard(&[]);

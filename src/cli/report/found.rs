@@ -104,10 +104,8 @@ pub(crate) struct Summary {
 
 impl Report {
     /// Keeps what annotations exempt an object from.
-    pub(crate) fn exempt(&mut self, about: &About, exemption: Exemption) {
-        if !exemption.is_empty() {
-            self.exempted.push(Exempted { about: about.clone(), exemption });
-        }
+    pub(crate) fn exempt(&mut self, about: &About, exemption: Option<Exemption>) {
+        self.exempted.extend(exemption.map(|exemption| Exempted { about: about.clone(), exemption }));
     }
 
     /// The numbers.

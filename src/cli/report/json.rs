@@ -11,7 +11,7 @@ use crate::decision::Exemption;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
-    let exempted: Vec<Value> = report.exempted.iter().map(exempted).collect();
+    let exempted: Vec<Exempt<'_>> = report.exempted.iter().map(exempted).collect();
     let whole = json!({"findings": findings, "exempted": exempted, "summary": report.summary()});
     serde_json::to_writer_pretty(&mut *out, &whole)?;
     writeln!(out)?;
@@ -22,13 +22,18 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn exempted(exempted: &Exempted) -> Value {
-    let Exempted { about, exemption: Exemption { rules, injection, reason } } = exempted;
-    let rules: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
-    json!({
-        "kind": about.kind, "namespace": about.namespace, "resource": about.resource,
-        "rules": rules, "injection": injection, "reason": reason,
-    })
+/// An object, and from what it is exempt.
+#[derive(serde::Serialize)]
+struct Exempt<'a> {
+    kind: &'a str,
+    namespace: &'a str,
+    resource: &'a str,
+    #[serde(flatten)]
+    exemption: &'a Exemption,
+}
+
+fn exempted(Exempted { about, exemption }: &Exempted) -> Exempt<'_> {
+    Exempt { kind: &about.kind, namespace: &about.namespace, resource: &about.resource, exemption }
 }
 
 fn finding(found: &Found) -> Value {

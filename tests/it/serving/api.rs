@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 pub const SECRET: &str = "/api/v1/namespaces/prefect-guard/secrets/prefect-guard-tls";
 pub const MUTATING: &str =
@@ -210,4 +211,26 @@ async fn answer(
         object.to_string(),
     )
         .into_response()
+}
+
+/// A fake over a real port, and a folder with the kubeconfig `config` that names it.
+pub fn kubeconfig(router: Router) -> TempDir {
+    let (sender, bound) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+    });
+    let folder = TempDir::new().unwrap();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", bound.recv().unwrap())}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+        "users": [{"name": "fake", "user": {}}],
+    });
+    std::fs::write(folder.path().join("config"), config.to_string()).unwrap();
+    folder
 }
