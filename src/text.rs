@@ -1,4 +1,4 @@
-//! Text fit to be shown: clipped, on one line, printable; and how far two names are apart. Uses nothing.
+//! Text fit to be shown: clipped, on one line, printable, wrapped; and how far two names are apart. Uses nothing.
 
 use std::borrow::Cow;
 
@@ -70,4 +70,54 @@ fn is_unprintable(c: char) -> bool {
             '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
+}
+
+/// The columns that a text with colours takes.
+fn width(text: &str) -> usize {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().chars().count();
+    first + parts.map(|part| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count())).sum::<usize>()
+}
+
+/// A line as lines of at most so many columns. A word that is longer stays whole.
+pub fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    let mut lines = vec![" ".repeat(indent)];
+    let mut taken = indent;
+    for word in line[indent..].split(' ') {
+        let wide = width(word);
+        let is_first = taken == indent;
+        if !is_first && taken + 1 + wide > columns {
+            lines.push(" ".repeat(indent));
+            taken = indent;
+        } else if !is_first {
+            lines.last_mut().expect("there is a line").push(' ');
+            taken += 1;
+        }
+        lines.last_mut().expect("there is a line").push_str(word);
+        taken += wide;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn a_line_that_fits_stays_as_it_is() {
+        assert_eq!(wrapped("   a short line", 40), ["   a short line"]);
+        assert_eq!(wrapped("", 40), [""]);
+    }
+
+    #[test]
+    fn a_long_line_goes_on_below_its_own_beginning() {
+        assert_eq!(wrapped("  one two three four", 10), ["  one two", "  three", "  four"]);
+    }
+
+    #[test]
+    fn colours_take_no_room_and_no_word_is_broken() {
+        assert_eq!(wrapped("\x1b[31mone two\x1b[0m three", 7), ["\x1b[31mone two\x1b[0m", "three"]);
+        assert_eq!(wrapped("a sixteen-letters-", 9), ["a", "sixteen-letters-"]);
+    }
 }

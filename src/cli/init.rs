@@ -10,6 +10,7 @@ use super::{Outcome, note, reference};
 use crate::policy::schema;
 use crate::rule::Level;
 use crate::rules::{CATALOGUE, REGISTER};
+use crate::text::wrapped;
 
 /// How wide an explanation may be.
 const WIDTH: usize = 100;
@@ -119,18 +120,10 @@ fn rules(text: &mut String) {
 
 /// An explanation in lines that begin with `##`.
 fn explain(words: &str, indent: &str, text: &mut String) {
-    let mut line = String::new();
-    for word in words.split_whitespace() {
-        if !line.is_empty() && indent.len() + line.len() + word.len() > WIDTH {
-            text.push_str(&format!("## {indent}{line}\n"));
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in wrapped(&words, WIDTH + 1 - indent.len()) {
+        text.push_str(&format!("## {indent}{line}\n"));
     }
-    text.push_str(&format!("## {indent}{line}\n"));
 }
 
 #[cfg(test)]

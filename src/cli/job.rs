@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     file: String,
 
-    /// Make the Job a hook of this tool. The tool deletes the Job of the last time.
+    /// Make the Job a hook of this tool, which deletes the Job of the last time.
     #[arg(long, value_enum)]
     hook: Option<Hook>,
 

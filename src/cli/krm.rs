@@ -20,7 +20,7 @@ use crate::rule::Severity;
 use crate::rules::CATALOGUE;
 
 /// Reads a ResourceList from the standard input and writes it with the migration in its items and the findings in its
-/// results. `policy` is that of the command line; the list's own comes before it.
+/// results. The policy is the list's own or that of the command line.
 pub(super) fn run(policy: Option<Policy>, namespace: &str, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let input = Input { name: STDIN.to_owned(), path: None, named: true };
     let text = input.read()?;

@@ -26,7 +26,7 @@ enum Command {
     },
     /// Prints the JSON Schema of the policy file, for editors and linters.
     Schema {
-        /// That of a pod template's annotations `prefect-guard.io/*` instead.
+        /// Print the schema of a pod template's annotations `prefect-guard.io/*` instead.
         #[arg(long)]
         annotations: bool,
     },

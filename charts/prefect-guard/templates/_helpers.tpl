@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* Events are written by `/validate` alone, and never on a dry run. */}}
 {{- define "prefect-guard.validateSideEffects" -}}
-{{- ternary "NoneOnDryRun" "None" .Values.events.enabled -}}
+{{- (.Values.events).enabled | default false | ternary "NoneOnDryRun" "None" -}}
 {{- end -}}
 
 {{/* Call with (dict "root" $ "path" "/validate"). The CA of `managed` and of cert-manager is never rendered: they

@@ -20,6 +20,9 @@
 {{- if and $v.clientAuth.configMap (not $v.clientAuth.names) -}}
 {{- fail "`clientAuth.configMap` without `clientAuth.names` lets in any certificate of that CA; list the names that the API server's certificate carries" -}}
 {{- end -}}
+{{- if and $v.audit.report (not $v.audit.schedule) -}}
+{{- fail "`audit.report` without `audit.schedule` writes nothing; set a schedule" -}}
+{{- end -}}
 {{- if and $v.clientAuth.names (not $v.clientAuth.configMap) -}}
 {{- fail "`clientAuth.names` without `clientAuth.configMap` checks nothing; name the ConfigMap that holds the CA" -}}
 {{- end -}}

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::text::wrapped;
+
 /// A listing is cut here where there is no terminal.
 const LISTING: usize = 120;
 
@@ -60,54 +62,9 @@ impl<'a> Screen<'a> {
     }
 }
 
-/// The columns that a text with colours takes.
-fn width(text: &str) -> usize {
-    let mut parts = text.split("\x1b[");
-    let first = parts.next().unwrap_or_default().chars().count();
-    first + parts.map(|part| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count())).sum::<usize>()
-}
-
-/// A line as lines of at most so many columns. A word that is longer stays whole.
-fn wrapped(line: &str, columns: usize) -> Vec<String> {
-    let indent = line.len() - line.trim_start_matches(' ').len();
-    let mut lines = vec![" ".repeat(indent)];
-    let mut taken = indent;
-    for word in line[indent..].split(' ') {
-        let wide = width(word);
-        let is_first = taken == indent;
-        if !is_first && taken + 1 + wide > columns {
-            lines.push(" ".repeat(indent));
-            taken = indent;
-        } else if !is_first {
-            lines.last_mut().expect("there is a line").push(' ');
-            taken += 1;
-        }
-        lines.last_mut().expect("there is a line").push_str(word);
-        taken += wide;
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_that_fits_stays_as_it_is() {
-        assert_eq!(wrapped("   a short line", 40), ["   a short line"]);
-        assert_eq!(wrapped("", 40), [""]);
-    }
-
-    #[test]
-    fn a_long_line_goes_on_below_its_own_beginning() {
-        assert_eq!(wrapped("  one two three four", 10), ["  one two", "  three", "  four"]);
-    }
-
-    #[test]
-    fn colours_take_no_room_and_no_word_is_broken() {
-        assert_eq!(wrapped("\x1b[31mone two\x1b[0m three", 7), ["\x1b[31mone two\x1b[0m", "three"]);
-        assert_eq!(wrapped("a sixteen-letters-", 9), ["a", "sixteen-letters-"]);
-    }
 
     #[test]
     fn without_a_terminal_no_text_is_broken() {

@@ -23,6 +23,7 @@ const COMBINATIONS: &[(&[&str], &[&str])] = &[
         &["`webhook.url`", "`tls.mode: secret`"],
     ),
     (&["--set", "tls.certManager.issuerRef.name=x"], &["`tls.mode: cert-manager`"]),
+    (&["--set", "audit.report=openreports"], &["`audit.report`", "set a schedule"]),
     (&["--set", "clientAuth.configMap=x"], &["`clientAuth.names`"]),
     (&["--set", "clientAuth.names={x}"], &["`clientAuth.configMap`"]),
     (
@@ -57,6 +58,14 @@ fn combinations_that_cannot_work_are_refused_with_the_remedy() {
         }
         assert_eq!(said.matches('`').count() % 2, 0, "{said}");
     }
+}
+
+/// A value that is taken out (`null`, or an old release's values that are reused) is as one that is off.
+#[test]
+fn an_option_that_is_not_there_is_off() {
+    let plain = template(&["--set", "audit.schedule=@daily"]).unwrap();
+    let out = template(&["--set", "audit.schedule=@daily,audit.report=null,events=null"]).unwrap();
+    assert_eq!(plain, out);
 }
 
 /// Every `fail` of the chart is met by a row above.
