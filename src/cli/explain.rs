@@ -65,7 +65,7 @@ fn print_pages(wanted: &[&Rule], out: &mut dyn Write) -> anyhow::Result<()> {
         if number > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{}\n\nThis page on the web: {}", rule.page.trim_end(), rule.url())?;
+        writeln!(out, "{}\n\nThis page on the web: {}", page(rule).trim_end(), rule.url())?;
     }
     Ok(())
 }
@@ -96,6 +96,18 @@ fn print_json(wanted: &[&Rule], out: &mut dyn Write) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &rules)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// The page of a rule, with what happens by default below its first paragraph.
+pub fn page(rule: &Rule) -> String {
+    let default = match rule.default {
+        Level::Deny => "the object is refused (`deny`)",
+        Level::Warn => "the object passes with a warning (`warn`)",
+        Level::Off => "nothing is reported (`off`)",
+    };
+    let first_paragraph = rule.page.match_indices("\n\n").nth(1).map_or(rule.page.len(), |(at, _)| at);
+    let (above, below) = rule.page.split_at(first_paragraph);
+    format!("{above}\n\nBy default {default}.{below}")
 }
 
 /// The rules reference, as `docs/rules.md` holds it.

@@ -1,4 +1,4 @@
-//! Each command works with the rights that `docs/install.md` names for it, and with no others.
+//! Each command works with the rights that `docs/security.md` names for it, and with no others.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let page = include_str!("../../docs/install.md");
+    let page = include_str!("../../docs/security.md");
     let (_, table) = page.split_once("| command | verbs | on |\n").expect("the table");
     let mut audit: Vec<Value> = Vec::new();
     let mut rows = Vec::new();

@@ -60,7 +60,7 @@ fn generated() -> BTreeMap<String, String> {
         ("messages.md".to_owned(), crate::messages::page()),
     ]);
     for entry in REGISTER {
-        files.insert(format!("rules/{}.md", entry.rule.id), entry.rule.page.to_owned());
+        files.insert(format!("rules/{}.md", entry.rule.id), prefect_guard::cli::explain::page(entry.rule));
     }
     files
 }

@@ -1,4 +1,4 @@
-//! The tables of rights in `docs/install.md`: what the chart gives is made from its rendering, and `UPDATE_DOCS=1` writes
+//! The tables of rights in `docs/security.md`: what the chart gives is made from its rendering, and `UPDATE_DOCS=1` writes
 //! it anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,17 +109,17 @@ fn table() -> String {
 
 #[test]
 fn the_table_is_what_the_chart_renders() {
-    let page = read("docs/install.md");
+    let page = read("docs/security.md");
     let (before, rest) = page.split_once(BEGIN).expect("the table's begin");
     let (written, after) = rest.split_once(END).expect("the table's end");
     let wanted = table();
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(repository("docs/install.md"), format!("{before}{BEGIN}{wanted}{END}{after}"))
+        std::fs::write(repository("docs/security.md"), format!("{before}{BEGIN}{wanted}{END}{after}"))
             .unwrap();
     } else {
         assert!(
             written == wanted,
-            "docs/install.md is stale; `UPDATE_DOCS=1 cargo test --test it chart::rights::` writes it anew"
+            "docs/security.md is stale; `UPDATE_DOCS=1 cargo test --test it chart::rights::` writes it anew"
         );
     }
 }
