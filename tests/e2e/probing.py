@@ -45,7 +45,7 @@ class Probe(threading.Thread):
         begun = time.time()
         try:
             status, text = self.ask(wanted)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             status, text = 0, repr(error)
         took = time.time() - begun
         self.asked, self.slowest = self.asked + 1, max(self.slowest, took)
@@ -74,9 +74,16 @@ class Probe(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        """Whoever asks must have asked to the end: one that died or hangs has found nothing wrong since."""
+        died, asked = not self.is_alive(), self.asked
+        if kind is None and not died:
+            cluster.until("the probe to go on asking", lambda: self.asked > asked, within=120)
         self.over.set()
         self.join(timeout=120)
+        if kind is None:
+            assert not died, f"the probe died after {asked} answers"
+            assert not self.is_alive(), f"the probe hangs after {self.asked} answers"
 
 
 def watching(space):

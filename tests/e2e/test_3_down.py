@@ -38,9 +38,10 @@ NOWHERE = {"nodeSelector": {"e2e.example.com/no-such": "node"}}
 PROVEN = []
 
 
-def row(begins):
-    """What a test proves: the row of the table that begins so."""
+def row(begins, proves):
+    """What a test proves: the row of the table that begins so, with that in its cell `goes on`."""
     ((what, goes_on),) = [row for row in TABLE if row[0].startswith(begins)]
+    assert goes_on == proves, f"docs/emergency.md, {what}: {goes_on!r}; its test shows {proves!r}"
     PROVEN.append(what)
 
     def named(test):
@@ -77,14 +78,18 @@ UPGRADE = job("upgrade", ["prefect", "server", "database", "upgrade", "-y"], sus
 def down(guard, shared):
     """A namespace with what was there before the guard went down, which it then does."""
     kubectl("apply", "-f-", given=[DEFINITION]).ok()
-    values = ("--set", "webhook.secrets.enabled=true", "--set-json", KINDS)
-    cluster.install(*values, verb="upgrade").ok()
-    prepare(shared)
-    cluster.guard_is(0)
-    until("the guard to be missed", lambda: CALL in shared.apply(server("second"), flags=DRY).err)
-    yield shared
-    kubectl("delete", "customresourcedefinition", DEFINITION["metadata"]["name"], "--wait=false").ok()
-    cluster.install(verb="upgrade").ok()
+    try:
+        values = ("--set", "webhook.secrets.enabled=true", "--set-json", KINDS)
+        cluster.install(*values, verb="upgrade").ok()
+        prepare(shared)
+        cluster.guard_is(0)
+        until("the guard to be missed", lambda: CALL in shared.apply(server("second"), flags=DRY).err)
+        yield shared
+    finally:
+        # Both, whatever becomes of the first: the files that follow need the guard.
+        deleted = kubectl("delete", "customresourcedefinition", DEFINITION["metadata"]["name"], "--wait=false")
+        cluster.install(verb="upgrade").ok()
+        deleted.ok()
 
 
 def prepare(space):
@@ -106,7 +111,7 @@ def prepare(space):
     space.before = space.pods()
 
 
-@row("Pods that run")
+@row("Pods that run", "yes")
 def test_pods(down):
     (before,), (now,) = down.before, down.pods()
     assert now["metadata"]["uid"] == before["metadata"]["uid"]
@@ -115,7 +120,7 @@ def test_pods(down):
     assert status(down, "server") == (0, {"server": "migrated"})
 
 
-@row("A Pod that was evicted")
+@row("A Pod that was evicted", "yes")
 def test_evicted(down):
     (old, *_) = down.pods()
     name = old["metadata"]["name"]
@@ -130,7 +135,7 @@ def test_evicted(down):
     assert MIGRATION in [c["name"] for c in pod["spec"]["initContainers"]]
 
 
-@row("Anything without Prefect in it")
+@row("Anything without Prefect in it", "yes")
 def test_others(down):
     down.apply(workload("other", SLEEP)).ok()
     down.kubectl("set", "env", "deployment/other", "A=b").ok()
@@ -150,7 +155,7 @@ def rendered(name, image):
     return found
 
 
-@row("Workers, agents")
+@row("Workers, agents", "yes")
 def test_workers(down):
     image = {**SLEEP, "image": OLD}
     agent = workload("agent", image | {"command": None, "args": ["prefect", "agent", "start", "-q", "x"]}, 0)
@@ -162,7 +167,7 @@ def test_workers(down):
         down.kubectl("rollout", "restart", f"deployment/{name}").ok()
 
 
-@row("Flow runs, and Jobs and CronJobs")
+@row("Flow runs, and Jobs and CronJobs", "yes")
 def test_jobs(down):
     flow = job("flow", ["prefect", "flow-run", "execute"])
     reset = job("reset", ["prefect", "server", "database", "reset", "-y"])
@@ -172,14 +177,14 @@ def test_jobs(down):
     down.apply(flow, reset, upgrade, nightly).ok()
 
 
-@row("A finished Job that took the lock")
+@row("A finished Job that took the lock", "no")
 def test_locked_job(down):
     down.apply(UPGRADE).refused("immutable")
     down.kubectl("delete", "job/upgrade").ok()
     down.apply(UPGRADE).ok()
 
 
-@row("Scaling, an autoscaler")
+@row("Scaling, an autoscaler", "yes")
 def test_scaling(down):
     def replicas():
         return down.get("deployment/idle")["spec"]["replicas"]
@@ -194,7 +199,7 @@ def test_scaling(down):
     until("the autoscaler to scale the server", lambda: replicas() == 2)
 
 
-@row("Annotating or labelling a Deployment")
+@row("Annotating or labelling a Deployment", "yes")
 def test_metadata(down):
     down.kubectl("annotate", "deployment/idle", "a=b").ok()
     down.kubectl("label", "deployment/idle", "a=b").ok()
@@ -205,7 +210,7 @@ def test_metadata(down):
     assert seen["metadata"]["annotations"]["a"] == seen["metadata"]["labels"]["a"] == "b"
 
 
-@row("Deleting, in the foreground too")
+@row("Deleting, in the foreground too", "yes")
 def test_deleting(down):
     kubectl("delete", "namespace", down.left, "--wait=false").ok()
     down.kubectl("delete", "deployment/doomed", "--cascade=foreground", "--wait=false").ok()
@@ -215,13 +220,13 @@ def test_deleting(down):
     until("the namespace to be gone", lambda: kubectl("get", "namespace", down.left).code)
 
 
-@row("Secrets, with the Secret webhook on")
+@row("Secrets, with the Secret webhook on", "yes")
 def test_secrets(down):
     down.apply(secret("rotated")).ok()
     down.apply(secret("fresh")).ok()
 
 
-@row("Kinds that you named in `kinds`")
+@row("Kinds that you named in `kinds`", "yes, unchecked")
 def test_kinds(down):
     down.apply(fleet("bad", SYNC), fleet("good")).ok()
     assert "initContainers" not in down.get("fleet/good")["spec"]["template"]["spec"], "who put it in?"
@@ -233,7 +238,7 @@ def failing(calls):
     kubectl("patch", *what, "--patch", json.dumps(patch)).ok()
 
 
-@row("Injection of the migration")
+@row("Injection of the migration", "skipped")
 def test_injection(down):
     said = down.apply(server("second")).refused(CALL)
     assert "mutate.prefect-guard.io" not in said
@@ -247,7 +252,7 @@ def test_injection(down):
     until("calls that fail to count again", lambda: down.apply(server("third", replicas=0), flags=DRY).code)
 
 
-@row("A new Prefect server, or a changed pod template")
+@row("A new Prefect server, or a changed pod template", "refused")
 def test_servers(down):
     stateful = server("stateful")
     stateful["kind"] = "StatefulSet"
@@ -262,7 +267,7 @@ def test_servers(down):
 
 
 # The last one: it brings the guard back.
-@row("The guard's own Deployment")
+@row("The guard's own Deployment", "yes")
 def test_guard_itself(down):
     guard = ("-n", RELEASE, f"deployment/{RELEASE}")
     kubectl("rollout", "restart", *guard).ok()

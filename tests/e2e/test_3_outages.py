@@ -42,6 +42,14 @@ def guards():
     return {p["metadata"]["uid"] for p in get("pods", "-n", RELEASE, "-l", LABEL)["items"]}
 
 
+def bundles():
+    """The CA that the API server trusts, of each webhook; nothing for one that was wiped."""
+    return [
+        hook["clientConfig"].get("caBundle", "")
+        for what in cluster.CONFIGURATIONS.split(",") for hook in get(what, RELEASE)["webhooks"]
+    ]  # fmt: skip
+
+
 def wipe_bundles():
     for what in cluster.CONFIGURATIONS.split(","):
         hooks = get(what, RELEASE)["webhooks"]
@@ -49,18 +57,31 @@ def wipe_bundles():
         kubectl("patch", what, RELEASE, "--type=json", "--patch", json.dumps(patch)).ok()
 
 
+def certificate():
+    """The certificate in the guard's Secret, if there is one."""
+    said = kubectl("get", "secret", "-n", RELEASE, f"{RELEASE}-tls", "-ojson")
+    return json.loads(said.out).get("data", {}).get("tls.crt") if said.code == 0 else None
+
+
 def test_certificates_deleted(space):
     """The Secret with the certificate is deleted: the guard serves on and puts a wiped `caBundle` right.
 
     After an upgrade and a restart a new one is made and trusted.
     """
+    old = until("the guard to have a certificate", certificate)
     kubectl("delete", "secret", "-n", RELEASE, f"{RELEASE}-tls").ok()
+    assert certificate() is None
     watching(space)
     wipe_bundles()
+    # The API server may go on with the one it knew: that both webhooks answer is not enough.
+    until("each `caBundle` to be put right", lambda: all(bundles()))
     watching(space)
+    before = set(bundles())
     cluster.install(verb="upgrade").ok()
     kubectl("rollout", "restart", "-n", RELEASE, f"deployment/{RELEASE}").ok()
     kubectl("rollout", "status", "-n", RELEASE, f"deployment/{RELEASE}", f"--timeout={cluster.WAIT}s").ok()
+    until("another certificate", lambda: certificate() not in (None, old))
+    until("its CA in each `caBundle`", lambda: all(bundles()) and before.isdisjoint(bundles()))
     watching(space)
 
 

@@ -155,7 +155,7 @@ CASES = [
 def telling(text):
     """The line that says why, without what differs from run to run."""
     lines = [re.sub(r"\s+", " ", line).strip(" │╭╮╰╯─") for line in text.splitlines()]
-    wanted = r"Multi-worker|[Nn]o such command|Unknown command|ModuleNotFound|^used|^ignored|^on$|^off$|^Usage|^\d version,"
+    wanted = r"Multi-worker|Number of workers|[Nn]o such command|Unknown command|ModuleNotFound|^used|^ignored|^on$|^off$|^Usage|^\d version,"
     return next((line for line in lines if re.search(wanted, line)), "")[:160]
 
 

@@ -1,9 +1,9 @@
 """Makes the table of docs/tested.md from the runs themselves.
 
-Every run keeps what its tests showed in target/live/results.json, as long as the script and
-the suite stay as they are. `--write-table` writes the table from that, if nothing in it has
-failed. `--collect-only` of the whole suite checks that the table names no test that is no
-more, and says how many it lacks.
+Every run keeps what its tests showed in target/live/results.json, as long as the script, the
+test's file and the modules beside it stay as they are. `--write-table` writes the table from
+that, if nothing in it has failed. The collection of the whole suite fails where the table names
+a test that is no more, and where it lacks one.
 """
 
 import collections
@@ -66,17 +66,37 @@ def pytest_runtest_logreport(report):
         result["seconds"] = report.duration
 
 
+HERE = Path(__file__).parent
+# What no test imports: this file only writes of them, the others are programs of their own.
+APART = {
+    Path(__file__).name,
+    "describe_prefect.py",
+    "differential.py",
+    "record_truth.py",
+    "settings_names.py",
+}
+MODULES = sorted(
+    path for path in HERE.glob("*.py")
+    if path.name not in APART and not path.name.startswith("test_")
+)  # fmt: skip
+
+
 def fingerprint(file):
-    """Changes with the script and the tests of that file: then a result is of no use."""
-    tests = Path(__file__).with_name(file).read_bytes()
-    return hashlib.sha256(migration.SCRIPT.encode() + tests).hexdigest()
+    """Changes with the scripts, the tests of that file and the suite's own modules: then a
+    result is of no use."""
+    parts = [migration.SCRIPT.encode(), migration.WAIT.encode()]
+    parts += [path.read_bytes() for path in (HERE / file, *MODULES)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 # Taken at the start: a file that is edited while its tests run is another.
-PRINTS = {
-    path.name: fingerprint(path.name)
-    for path in Path(__file__).parent.glob("test_*.py")
-}
+PRINTS = {path.name: fingerprint(path.name) for path in HERE.glob("test_*.py")}
+
+
+def key(nodeid):
+    """A test's file and name. What its parameters hold may have any character, `/` too."""
+    path, _, name = nodeid.partition("::")
+    return f"{Path(path).name}::{name}"
 
 
 def keep():
@@ -88,11 +108,10 @@ def keep():
             kept = json.loads(KEPT.read_text())
         for nodeid, result in RESULTS.items():
             if "outcome" in result:
-                key = nodeid.rpartition("/")[2]
-                kept["results"][key] = result | {"of": PRINTS[result["file"]]}
-        for key, result in list(kept["results"].items()):
+                kept["results"][key(nodeid)] = result | {"of": PRINTS[result["file"]]}
+        for name, result in list(kept["results"].items()):
             if result["of"] != PRINTS.get(result["file"]):
-                del kept["results"][key]
+                del kept["results"][name]
         KEPT.write_text(json.dumps(kept, indent=1))
     return kept
 
@@ -101,9 +120,14 @@ def rows(results):
     for _, result in sorted(results.items()):
         yield (
             f"| {result['file'].removeprefix('test_').removesuffix('.py')} "
-            f"| {result['title']} | {result['outcome']} | {result['seconds']:.1f} s "
-            f"| {'; '.join(result['measured'])} |"
+            f"| {cell(result['title'])} | {result['outcome']} | {result['seconds']:.1f} s "
+            f"| {cell('; '.join(result['measured']))} |"
         )
+
+
+def cell(text):
+    """Text as a cell of a table has it."""
+    return text.replace("|", r"\|")
 
 
 def releases(results):
@@ -180,10 +204,11 @@ def output(*command):
 
 
 def titles(text):
-    """The first two columns of the table's rows: what the tests are."""
-    return {
-        tuple(line.split(" | ")[:2]) for line in text.splitlines() if " s | " in line
-    }
+    """The column of the table that says what its tests show, as the table has it."""
+    _, _, rows = text.partition("| suite | shown |")
+    ours, _, _ = rows.partition("<!-- clusters:")
+    lines = [line.split(" | ") for line in ours.splitlines()[2:] if line]
+    return {cells[1] for cells in lines}
 
 
 def is_whole(config):
@@ -193,23 +218,21 @@ def is_whole(config):
 
 
 def pytest_collection_finish(session):
-    """The table names no test that is no more: known before the first one runs."""
+    """The table is of these tests: known before the first one runs."""
     config = session.config
     if hasattr(config, "workerinput") or config.option.write_table:
         return
     # With worker processes the one that gathers the reports collects nothing.
-    ours = {title(item) for item in session.items}
+    ours = {cell(title(item)) for item in session.items}
     if not ours or not is_whole(config):
         return
-    named = {name for _, name in titles(TABLE.read_text() if TABLE.exists() else "")}
-    if named - ours:
-        gone = "\n  ".join(sorted(named - ours))
+    named = titles(TABLE.read_text() if TABLE.exists() else "")
+    wrong = [f"no more: {name}" for name in sorted(named - ours)]
+    wrong += [f"not in it: {name}" for name in sorted(ours - named)]
+    if wrong:
         raise pytest.UsageError(
-            f"{TABLE} has tests that are no more; use --write-table:\n  {gone}"
-        )
-    if ours - named:
-        config.get_terminal_writer().line(
-            f"{TABLE} lacks {len(ours - named)} of these tests: use --write-table"
+            f"{TABLE} is not of these tests; run them all with --write-table:\n  "
+            + "\n  ".join(wrong)
         )
 
 
