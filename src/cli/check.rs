@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::across::Across;
 use super::judge::{Judge, Judging, Verdict, back, pointer_of};
+use super::outcome::NO_FILE;
 use super::passed_over::PassedOver;
 use super::progress::Progress;
 use super::report::{About, Format, Found, Report, Source, Unread};
@@ -69,7 +70,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         paths => files::find_each(paths),
     };
     if inputs.is_empty() && missing.is_empty() {
-        note(format_args!("no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input"));
+        note(format_args!("{NO_FILE}"));
     }
     let mut check = Check::new(&policy, how, &args.namespace);
     check.look_round(&inputs);

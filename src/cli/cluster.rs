@@ -51,9 +51,9 @@ impl Scope {
             (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
             (None, None) => Config::infer().await.map_err(|error| {
                 anyhow!(
-                    "found no cluster: {}, and no account of a pod; name a kubeconfig with `--kubeconfig` ({})",
+                    "found no cluster: {}, and no account of a pod; name a kubeconfig with `--kubeconfig`{}",
                     tried(),
-                    root(&error)
+                    why_unusable(&error)
                 )
             })?,
         };
@@ -73,6 +73,12 @@ fn tried() -> String {
         }
         _ => "no usable kubeconfig in `~/.kube/config`, `$KUBECONFIG` is not set".to_owned(),
     }
+}
+
+/// Why the kubeconfig cannot be used, unless it is not there at all.
+fn why_unusable(error: &dyn Error) -> String {
+    let cause = root(error);
+    if cause.contains("os error 2") { String::new() } else { format!(" ({cause})") }
 }
 
 fn unusable(error: &dyn Error) -> anyhow::Error {

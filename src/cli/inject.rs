@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::check::in_namespace;
 use super::judge::ask;
+use super::outcome::NO_FILE;
 use super::policy::PolicyFile;
 use super::{Outcome, note};
 use crate::decision::Endpoint;
@@ -71,6 +72,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let inputs = files::find(&args.paths)?;
     if args.in_place && inputs.iter().any(|input| input.path.is_none()) {
         anyhow::bail!("the standard input cannot be changed in place; leave `--in-place` away");
+    }
+    if inputs.is_empty() {
+        note(format_args!("{NO_FILE}"));
     }
     let mut inject = Inject { policy: &policy, namespace: &args.namespace, outcome: Outcome::Clean };
     let mut written = String::new();

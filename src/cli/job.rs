@@ -17,6 +17,7 @@ use crate::policy::annotations::Own;
 use crate::review::Request;
 use crate::rules::{CATALOGUE, Subject};
 use crate::shell::command::Action;
+use crate::text::printable;
 
 /// Prints the Job that migrates the database of a server, made from the server's manifest.
 ///
@@ -70,16 +71,22 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     };
     let order = Order { start, preview: args.plan, deadline: args.deadline };
     let inputs = files::find(std::slice::from_ref(&args.file))?;
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for input in &inputs {
         for document in manifest::read(&input.read()?) {
             if let Err(error) = &document.content {
                 let place = format!("{}:{}:{}", input.name, error.line, error.column);
                 anyhow::bail!("{place}: {}; {}", error.what, error.help);
             }
-            for object in document.objects().iter().filter(|object| is_wanted(args, object.name())) {
+            for object in document.objects() {
+                if !is_wanted(args, object.name()) {
+                    if object.node.to_json().pointer("/spec/template").is_some() {
+                        others.push(format!("`{}`", printable(object.name())));
+                    }
+                    continue;
+                }
                 let namespace = object.namespace().unwrap_or(&args.namespace);
-                let judged = in_namespace(object, namespace).to_string();
+                let judged = in_namespace(&object, namespace).to_string();
                 let made = make(&judged, &object.node.to_json(), &policy, order)
                     .with_context(|| format!("{}: `{}`", input.name, object.name()))?;
                 found.extend(made.map(|(serves, job)| (object.name().to_owned(), serves, job)));
@@ -91,7 +98,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         found.retain(|(_, serves, _)| *serves);
     }
     match found.as_slice() {
-        [] => anyhow::bail!("there is no Prefect server in `{}`", args.file),
+        [] => anyhow::bail!(none_found(args, &others)),
         [(_, _, job)] => {
             let job = job.as_ref().map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
             writeln!(out, "---\n{}", emit::block(job, Lists::Flush))?;
@@ -106,6 +113,20 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
             let names: Vec<String> = several.iter().map(|(name, ..)| format!("`{name}`")).collect();
             anyhow::bail!("there are several servers: {}; name one with `--server`", names.join(", "))
         }
+    }
+}
+
+/// The error where there is nothing to make a Job for.
+fn none_found(args: &Args, others: &[String]) -> String {
+    let file = &args.file;
+    match &args.server {
+        Some(name) if !others.is_empty() => {
+            format!("`{file}` holds no Prefect server `{}`, but {}", printable(name), others.join(", "))
+        }
+        Some(name) => format!("`{file}` holds no Prefect server `{}`", printable(name)),
+        None => format!(
+            "`{file}` holds no Prefect server; name the file of the Deployment or StatefulSet that starts it"
+        ),
     }
 }
 

@@ -28,6 +28,9 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// What is said where a folder holds nothing to read.
+pub(super) const NO_FILE: &str = "no `.yaml`, `.yml` or `.json` file found; `-` reads the standard input";
+
 /// Says something to the person at the terminal, beside the output proper.
 pub(crate) fn note(text: fmt::Arguments<'_>) {
     // Nobody reads it when the standard error is closed.

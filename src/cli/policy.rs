@@ -69,7 +69,6 @@ impl PolicyFile {
 /// The policy in a file, or the built-in one. The error names the file and the line.
 pub(super) fn load(file: Option<&PathBuf>) -> anyhow::Result<Policy> {
     let Some(file) = file else { return Ok(Policy::default()) };
-    let text = files::read(file, &file.display().to_string())
-        .with_context(|| format!("cannot read the policy `{}`", file.display()))?;
+    let text = files::read(file, &file.display().to_string()).context("cannot read the policy")?;
     Policy::from_yaml(&text, CATALOGUE).with_context(|| format!("cannot use the policy `{}`", file.display()))
 }

@@ -6,42 +6,28 @@ use std::process::{Command, Output, Stdio};
 use assert_cmd::prelude::*;
 use serde_json::Value;
 
+use crate::support::program::{self, Ran, program as guard};
+
 const SERVER: &str = "examples/server.yaml";
 const RESET: &str = "examples/reset-every-night.yaml";
 const LIST: &str = "tests/fixtures/cli/list.json";
 const CANARY: &str = "hunter2-canary";
 
-fn guard() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("RUST_LOG");
-    command
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 fn run(arguments: &[&str]) -> Ran {
-    read(guard().args(arguments).output().unwrap())
+    pipe(arguments, "")
 }
 
 fn pipe(arguments: &[&str], input: &str) -> Ran {
-    let mut command = assert_cmd::Command::from_std(guard());
-    read(command.args(arguments).write_stdin(input).output().unwrap())
+    shown(program::run(arguments, input))
 }
 
 fn read(output: Output) -> Ran {
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let ran = Ran {
-        code: output.status.code().expect("no signal"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    };
-    for text in [&ran.out, &ran.err] {
-        assert!(!text.contains("panicked") && !text.contains(CANARY), "{text}");
-    }
+    shown(program::read(output))
+}
+
+/// Nothing that `check` prints holds the password, on the standard output neither.
+fn shown(ran: Ran) -> Ran {
+    assert!(!ran.out.contains(CANARY), "{}", ran.out);
     ran
 }
 

@@ -1,7 +1,6 @@
 //! `inject`: the same change as the webhook's, made to the text, and nothing else.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use prefect_guard::manifest::edit::{self, Change};
 use prefect_guard::manifest::emit::{self, Lists};
@@ -9,18 +8,10 @@ use prefect_guard::manifest::{self, Object};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
+use crate::support::program::{self, Ran};
 
 fn inject(arguments: &[&str], input: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
-    command.current_dir(crate::support::root()).arg("inject").args(arguments);
-    let output = assert_cmd::Command::from_std(command).write_stdin(input).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+    program::run(&[&["inject"], arguments].concat(), input)
 }
 
 fn fixture(name: &str) -> String {

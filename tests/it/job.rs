@@ -1,23 +1,9 @@
 //! `job`: the Job that migrates a server's database, made from the server's manifest.
 
-use std::process::Command;
-
 use prefect_guard::migration::script::SCRIPT;
 use serde_json::{Value, json};
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn guard(arguments: &[&str], input: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
-    command.current_dir(crate::support::root()).args(arguments);
-    let output = assert_cmd::Command::from_std(command).write_stdin(input).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
-}
+use crate::support::program::run as guard;
 
 /// A server with all that decides where and as whom it runs.
 fn server() -> Value {

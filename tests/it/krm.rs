@@ -9,13 +9,8 @@ use prefect_guard::manifest;
 use serde_json::{Value, json};
 
 use crate::chart::helm::tool;
+use crate::support::program::{self, Ran};
 use crate::support::root;
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
 
 impl Ran {
     fn list(&self) -> Value {
@@ -28,17 +23,7 @@ impl Ran {
 }
 
 fn function(arguments: &[&str], input: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_prefect-guard"));
-    command.current_dir(root()).args(["inject", "--krm"]).args(arguments);
-    let output = assert_cmd::Command::from_std(command).write_stdin(input).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let ran = Ran {
-        code: output.status.code().expect("no signal"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    };
-    assert!(!ran.err.contains("hunter2-canary"), "{}", ran.err);
-    ran
+    program::run(&[&["inject", "--krm"], arguments].concat(), input)
 }
 
 fn recorded(name: &str) -> String {

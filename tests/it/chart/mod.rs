@@ -8,7 +8,7 @@ pub(crate) mod helm;
 mod monitoring;
 mod objects;
 mod properties;
-mod refusals;
+pub(crate) mod refusals;
 mod rights;
 mod strict;
 

@@ -49,6 +49,27 @@ const COMBINATIONS: &[(&[&str], &[&str])] = &[
     ),
 ];
 
+/// Arguments as a shell takes them.
+fn words(arguments: &[&str]) -> String {
+    let quoted = |word: &&str| {
+        let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,:/=@".contains(c));
+        if is_plain { (*word).to_owned() } else { format!("'{word}'") }
+    };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// Each combination with what Helm says of it, for the page of messages.
+pub(crate) fn examples() -> String {
+    let mut text = String::new();
+    for (arguments, _) in COMBINATIONS {
+        let said = template(arguments).expect_err("a combination that is refused");
+        let said = said.rsplit_once("): ").map_or(said.as_str(), |(_, said)| said);
+        let said = said.split("\n\nUse --debug").next().unwrap_or(said).trim();
+        text.push_str(&format!("\n```console\n$ helm install {}\n{said}\n```\n", words(arguments)));
+    }
+    text
+}
+
 #[test]
 fn combinations_that_cannot_work_are_refused_with_the_remedy() {
     for (arguments, words) in COMBINATIONS {

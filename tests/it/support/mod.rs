@@ -4,6 +4,7 @@ pub mod settings;
 
 pub mod generate;
 pub mod golden;
+pub mod program;
 pub mod table;
 
 use std::path::Path;

@@ -1,4 +1,7 @@
-//! The page of all messages: one example of each, from the words that `golden` compares with what comes out.
+//! The page of all messages: one example of each rule's, from the words that `golden` compares with what comes out; what
+//! commands say of wrong input; what the chart refuses.
+
+mod commands;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,8 +50,10 @@ fn shape(text: &str) -> String {
 /// The page.
 pub(crate) fn page() -> String {
     let mut page = String::from(
-        "# Messages\n\nThis page has every message of every rule, with an example from the rules' tests. Names and numbers vary. \
-         `error` refuses\nthe object, `warning` lets it pass. Each heading leads to the rule's page, which says what to do, and why.\n",
+        "# Messages\n\nThis page has every message of every rule, with an example from the rules' tests, then what \
+         [commands](#commands) say of input\nthat they cannot use, and what the [chart](#the-chart) refuses. What the migration's \
+         container says is on [its own page](migration.md#what-it-says).\n\nNames and numbers vary. `error` refuses \
+         the object, `warning` lets it pass. Each heading leads to the rule's page, which\nsays what to do, and why.\n",
     );
     for rule in REGISTER.iter().map(|entry| entry.rule) {
         let folder = format!("{}_{}", rule.id.to_lowercase(), rule.name.replace('-', "_"));
@@ -64,5 +69,11 @@ pub(crate) fn page() -> String {
         }
         assert!(!shapes.is_empty(), "{}: no message", rule.id);
     }
+    page.push_str(
+        "\n## Commands\n\nEach of these was run. [Command line](command-line.md) has all options.\n",
+    );
+    page.push_str(&commands::section());
+    page.push_str("\n## The chart\n\nWhat `helm install` and `helm upgrade` refuse, by the values given.\n");
+    page.push_str(&crate::chart::refusals::examples());
     page
 }
