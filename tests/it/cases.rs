@@ -1,15 +1,16 @@
 //! Manifests as they went wrong for somebody, and streams whose objects speak of each other: what `check` says.
 //!
 //! A file below `tests/fixtures/cases` begins with what it shows, what is expected (`# expect: PSG103 deny`, or `clean`)
-//! and, where it matters, a part of what is said (`# says: …`), in the report or beside it. A password in one of them is
-//! `hunter2`, and is never said.
+//! where it matters, a part of what is said (`# says: …`), in the report or beside it, and what is injected, if anything
+//! (`# injects: …`, the container's words; `SCRIPT` is ours). A password in one of them is `hunter2`, and is never said.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
+use prefect_guard::{manifest, migration};
 use serde_json::Value;
 
+use crate::support::program::{Ran, program, read, run};
 use crate::support::root;
 
 struct Case {
@@ -38,15 +39,39 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The exit code, the report and what is said beside it.
-fn check(case: &Case, format: &str) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_prefect-guard"))
-        .current_dir(root().join("tests/fixtures/cases"))
-        .args(["check", "--format", format, &case.name])
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+fn check(case: &Case, format: &str) -> Ran {
+    let mut program = program();
+    program.current_dir(root().join("tests/fixtures/cases"));
+    read(program.args(["check", "--format", format, &case.name]).output().unwrap())
+}
+
+/// The words of the containers that `inject` adds, each once; `nothing` where there are none.
+fn injected(case: &Case) -> String {
+    let ran = run(&["inject", "-"], &case.text);
+    let mut found = BTreeSet::new();
+    for document in manifest::read(&ran.out) {
+        for object in document.objects() {
+            ours(&object.node.to_json(), &mut found);
+        }
+    }
+    if found.is_empty() { "nothing".to_owned() } else { found.into_iter().collect::<Vec<_>>().join(" and ") }
+}
+
+/// Gathers the words of our containers, wherever they are.
+fn ours(value: &Value, found: &mut BTreeSet<String>) {
+    if value["name"] == migration::container::NAME {
+        let words = ["command", "args"].into_iter().filter_map(|list| value[list].as_array()).flatten();
+        let shown = words.filter_map(Value::as_str).map(|word| match word {
+            migration::script::SCRIPT => "SCRIPT",
+            word => word,
+        });
+        found.insert(shown.collect::<Vec<_>>().join(" "));
+    }
+    match value {
+        Value::Object(map) => map.values().for_each(|value| ours(value, found)),
+        Value::Array(list) => list.iter().for_each(|value| ours(value, found)),
+        _ => {}
+    }
 }
 
 #[test]
@@ -56,8 +81,8 @@ fn each_case_comes_out_as_its_header_says() {
         let expected = case.header("# expect:").unwrap_or_else(|| panic!("{} expects nothing", case.name));
         let wanted: BTreeSet<String> =
             expected.split(',').map(|one| one.trim().to_owned()).filter(|one| one != "clean").collect();
-        let (code, report, beside) = check(&case, "json");
-        let report: Value = serde_json::from_str(&report).unwrap();
+        let Ran { code, out, err: beside } = check(&case, "json");
+        let report: Value = serde_json::from_str(&out).unwrap();
         let findings = report["findings"].as_array().unwrap();
         let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
         let found: BTreeSet<String> =
@@ -65,6 +90,10 @@ fn each_case_comes_out_as_its_header_says() {
         let denied = i32::from(wanted.iter().any(|one| one.ends_with("deny")));
         if (&found, code) != (&wanted, denied) {
             broken.push(format!("{}: {found:?}, exit {code}; expected {wanted:?}", case.name));
+        }
+        let (injects, added) = (case.header("# injects:").unwrap_or("nothing is said"), injected(&case));
+        if injects != added {
+            broken.push(format!("{}: injects `{added}`, expected `{injects}`", case.name));
         }
         let messages: Vec<String> = findings.iter().map(|one| text(one, "message")).collect();
         match case.header("# says:") {
@@ -82,8 +111,8 @@ fn each_case_comes_out_as_its_header_says() {
 fn no_format_shows_what_a_secret_holds() {
     for case in cases().iter().filter(|case| case.text.contains("hunter2") || case.text.contains("base64")) {
         for format in ["text", "json", "sarif"] {
-            let (_, report, beside) = check(case, format);
-            for said in [report, beside] {
+            let Ran { out, err, .. } = check(case, format);
+            for said in [out, err] {
                 assert!(!said.contains("hunter2") && !said.contains("aHVudGVy"), "{}: {said}", case.name);
             }
         }
