@@ -167,7 +167,7 @@ def test_workers(down):
         down.kubectl("rollout", "restart", f"deployment/{name}").ok()
 
 
-@row("Flow runs, and Jobs and CronJobs", "yes")
+@row("Flow runs, CronJobs, and Jobs that are created", "yes")
 def test_jobs(down):
     flow = job("flow", ["prefect", "flow-run", "execute"])
     reset = job("reset", ["prefect", "server", "database", "reset", "-y"])
