@@ -36,11 +36,11 @@ pub(super) fn operations(workload: &Workload<'_>, findings: &[Finding]) -> Vec<O
     let version = env!("CARGO_PKG_VERSION");
     let present = own.get(FINDINGS);
     match text(findings) {
-        Some(wanted) if own.0.is_empty() => {
+        Some(wanted) if own.is_empty() => {
             let both = json!({ FINDINGS: wanted, CHECKED_BY: version });
             vec![Operation::add(ANNOTATIONS.to_buf(), migration::json(&both))]
         }
-        Some(wanted) if present == Some(&wanted) => Vec::new(),
+        Some(wanted) if present.as_ref() == Some(&wanted) => Vec::new(),
         Some(wanted) => [(FINDINGS, wanted.as_str()), (CHECKED_BY, version)]
             .map(|(name, value)| Operation::add(at(name), migration::json(&value)))
             .to_vec(),

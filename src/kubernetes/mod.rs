@@ -37,9 +37,9 @@ pub struct Workload<'a> {
     pub controller: Option<kind::Owner<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    /// Its own annotations, not those of its pods; `None` where none can be written (no metadata, or no map of texts
-    /// under `annotations`).
-    pub own_annotations: Option<pod::Annotations<'a>>,
+    /// Its own annotations, not those of its pods; `None` where none can be written (no metadata, or no map under
+    /// `annotations`).
+    pub own_annotations: Option<object::OwnAnnotations<'a>>,
     /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
     pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
 }

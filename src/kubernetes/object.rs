@@ -13,7 +13,7 @@ use json_patch::jsonptr::Pointer;
 use super::{Class, PodTemplate, Rollout, Workload};
 use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
 use crate::kubernetes::kind::{GroupVersionKind, KindSetting, Owner, SPEC_TEMPLATE};
-use crate::kubernetes::pod::{Annotations, Text};
+use crate::kubernetes::pod::Text;
 
 /// What we do with a kind, and where its template is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,12 +185,27 @@ impl Strategy<'_> {
     }
 }
 
-/// `None` for what is no map of texts; there is none where nothing or `null` stands.
-fn own_annotations(text: Option<Raw<'_>>) -> Option<Annotations<'_>> {
-    let Some(text) = text else { return Some(Annotations::default()) };
-    let texts: Vec<(Text<'_>, Text<'_>)> =
-        serde_json::from_str::<BTreeMap<_, _>>(text.get()).ok()?.into_iter().collect();
-    Some(Annotations(texts))
+/// The workload's own annotations. Their values stay text: among them is the manifest as it was last applied.
+#[derive(Default, serde::Deserialize)]
+#[serde(transparent)]
+pub struct OwnAnnotations<'a>(#[serde(borrow)] BTreeMap<Text<'a>, Raw<'a>>);
+
+impl OwnAnnotations<'_> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of `key`, where it is a text.
+    pub fn get(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.0.get(key)?.get()).ok()
+    }
+}
+
+/// `None` for what is no map; there is none where nothing or `null` stands.
+fn own_annotations(text: Option<Raw<'_>>) -> Option<OwnAnnotations<'_>> {
+    let Some(text) = text else { return Some(OwnAnnotations::default()) };
+    serde_json::from_str(text.get()).ok()
 }
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean

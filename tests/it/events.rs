@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use crate::serving::api::kubeconfig;
 use crate::serving::client::Client;
-use crate::serving::process::{Process, command};
+use crate::serving::process::{Process, fails};
 use crate::serving::{noted_parts, parts, pki, roomy, wait_until};
 
 const CANARY: &str = "hunter2-canary";
@@ -146,8 +146,11 @@ fn one_notice_is_one_event_whoever_writes_it_and_when() {
     ] {
         assert_ne!(name(&first, now), name(&other, now));
     }
-    let long = name(&notice(&format!("{}.x", "a".repeat(251))), now);
-    assert!(long.len() <= 253 && !long.contains("…") && !long.contains(".."), "{long}");
+    // Wherever the name is cut off, behind a dot too.
+    for before in 1..252 {
+        let long = name(&notice(&format!("{}.{}", "a".repeat(before), "x".repeat(252 - before))), now);
+        assert!(long.len() <= 253 && !long.contains("…") && !long.contains(".."), "{long}");
+    }
     let event = event(&first, now);
     assert_eq!(event.involved_object.name.as_deref(), Some("prefect-server"));
     assert_eq!(event.type_.as_deref(), Some("Warning"));
@@ -295,13 +298,7 @@ fn without_a_cluster_it_does_not_start() {
     let pair = pki::pair();
     std::fs::write(folder.path().join("tls.crt"), &pair.certificate).unwrap();
     std::fs::write(folder.path().join("tls.key"), &pair.key).unwrap();
-    let output = command()
-        .current_dir(folder.path())
-        .env("HOME", "/nonexistent")
-        .args(["--events", "--tls-cert", "tls.crt", "--tls-key", "tls.key"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let (code, text) = fails(&["--events", "--tls-cert", "tls.crt", "--tls-key", "tls.key"], folder.path());
+    assert_eq!(code, 2);
     assert!(text.contains("--events") && text.contains("KUBECONFIG"), "{text}");
 }

@@ -59,11 +59,7 @@ fn the_manifest_is_one_that_krew_takes() {
         assert_eq!(labels["arch"], arch, "{target}");
         assert!(seen.insert(arch), "two platforms for one machine");
         let archive = format!("/releases/download/v1.2.3/prefect-guard-{target}.tar.gz");
-        assert!(
-            platform["uri"]
-                .as_str()
-                .is_some_and(|uri| uri.starts_with("https://") && uri.ends_with(&archive))
-        );
+        assert_eq!(platform["uri"], format!("https://github.com/prefect-guard/prefect-guard{archive}"));
         assert_eq!(platform["sha256"], **sum);
         assert_eq!(platform["bin"], "prefect-guard");
     }
@@ -74,7 +70,7 @@ fn the_manifest_is_one_that_krew_takes() {
         .map(|command| command.get_name().to_owned())
         .collect();
     for named in ["status", "audit", "check", "eject"] {
-        assert!(text.contains(named) && commands.contains(named), "{named}");
+        assert!(text.contains(&format!("`{named}")) && commands.contains(named), "{named}");
     }
 }
 

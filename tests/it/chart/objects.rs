@@ -154,7 +154,11 @@ fn no_rule_names_everything_and_every_rule_names_its_objects() {
                 let named =
                     |ending| object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with(ending));
                 let report = json!(["create", "patch"]) == rule["verbs"]
-                    && rule["resources"][0].as_str().is_some_and(|name| name.ends_with("reports"));
+                    && rule["resources"].as_array().is_some_and(|resources| {
+                        resources
+                            .iter()
+                            .all(|name| name.as_str().is_some_and(|name| name.ends_with("reports")))
+                    });
                 let audit = named("-audit") && (rule["verbs"] == json!(["list"]) || report);
                 // An Event is about what anybody made, and is itself given a name by nobody before.
                 let event = named("-events")

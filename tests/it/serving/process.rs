@@ -160,8 +160,10 @@ pub fn admin(address: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// Runs the command to its end, which must come by itself: exit code and standard error.
+/// Runs the command to its end, which must come by itself and within a minute: exit code and standard error.
 pub fn fails(arguments: &[&str], folder: &Path) -> (i32, String) {
-    let output = command().current_dir(folder).args(arguments).output().unwrap();
+    let mut command = command();
+    command.current_dir(folder).env("HOME", "/nonexistent").args(arguments);
+    let output = assert_cmd::Command::from_std(command).timeout(Duration::from_secs(60)).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
