@@ -302,6 +302,8 @@ pub enum Fix {
         command: Vec<String>,
         /// Its new `args`.
         args: Vec<String>,
+        /// Its new `terminationMessagePolicy`; `None` leaves the author's.
+        message_policy: Option<&'static str>,
     },
 }
 

@@ -209,6 +209,9 @@ pub struct Container<'a> {
     /// Requests and limits, as written.
     #[serde(borrow)]
     pub resources: Option<Raw<'a>>,
+    /// Where the kubelet takes its last words from: `File`, `FallbackToLogsOnError`.
+    #[serde(borrow)]
+    pub termination_message_policy: Option<Text<'a>>,
     /// Block devices, as written.
     #[serde(borrow)]
     pub volume_devices: Option<Raw<'a>>,

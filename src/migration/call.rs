@@ -81,20 +81,16 @@ pub fn derive<'a>(server: &Server<'a>, wish: &Wish<'_>) -> CommandLine<'a> {
     CommandLine { command, args, locked }
 }
 
-/// The upgrade of a Job as its author wrote it, under the lock; `None` where it is left alone.
+/// The upgrade of a Job as its author wrote it, under the lock; `None` where it is left alone, or stands in a script.
 pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
-    let [call] = job.invocation.calls.as_slice() else { return None };
-    if wish.serialize == Serialize::Never || without_lock(job.container).is_some() {
-        return None;
-    }
-    let position =
-        call.position.filter(|_| call.action == Action::Upgrade && !call.orion && !call.elsewhere)?;
+    let call = lockable(job, wish)?;
+    let position = call.position?;
     let plain = matches!(position.program_kind, Program::Prefect | Program::PythonModule);
     let argv: Vec<&'a str> = job.container.argv().collect();
     // Options of the upgrade, a revision say, are for the upgrade alone to understand.
     let usual = matches!(argv[position.subcommand..], ["server", "database", "upgrade", "-y" | "--yes"]);
     let restarts = argv[..position.program].iter().any(|word| programs::restarts(basename(word)));
-    if !plain || !usual || restarts || job.database.is_visibly_sqlite() {
+    if !plain || !usual || restarts {
         return None;
     }
     let python = interpreter(job, Some(position))?;
@@ -106,6 +102,14 @@ pub fn lock<'a>(job: &Server<'a>, wish: &Wish<'_>) -> Option<CommandLine<'a>> {
     line.splice(position.program..position.program, script);
     let (command, args) = split(line, at);
     Some(CommandLine { command, args, locked: true })
+}
+
+/// The one call of a Job that may take the lock: an upgrade that has none yet.
+pub(super) fn lockable<'s>(job: &'s Server<'_>, wish: &Wish<'_>) -> Option<&'s Call> {
+    let [call] = job.invocation.calls.as_slice() else { return None };
+    let wanted = wish.serialize != Serialize::Never && without_lock(job.container).is_none();
+    let upgrade = call.action == Action::Upgrade && !call.orion && !call.elsewhere;
+    Some(call).filter(|_| wanted && upgrade && !job.database.is_visibly_sqlite())
 }
 
 /// Where the server's call stands in the container's own argv, if the migration can stand there too.
@@ -278,7 +282,7 @@ fn before_script<'a>(server: &Server<'a>) -> Vec<Word<'a>> {
     if restarts { Vec::new() } else { argv(shell).map(Cow::Borrowed).collect() }
 }
 
-fn split<'a>(mut line: Vec<Word<'a>>, at: usize) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
+pub(super) fn split<'a>(mut line: Vec<Word<'a>>, at: usize) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
     let args = line.split_off(at.min(line.len()));
     (line, args)
 }
@@ -304,12 +308,12 @@ fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Wo
     }
 }
 
-fn is_official(image: &str) -> bool {
+pub(super) fn is_official(image: &str) -> bool {
     ImageRef::parse(image).is_some_and(|image| image.is_official_prefect())
 }
 
 /// Another program of the same directory: `/venv/bin/uvicorn` → `/venv/bin/prefect`.
-fn sibling(path: &str, name: &'static str) -> Word<'static> {
+pub(super) fn sibling(path: &str, name: &'static str) -> Word<'static> {
     match path.rsplit_once('/') {
         Some((directory, _)) => Cow::Owned(format!("{directory}/{name}")),
         None => Cow::Borrowed(name),

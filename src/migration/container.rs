@@ -18,6 +18,9 @@ use crate::policy::Migration as Policy;
 /// The reserved name of our initContainer.
 pub const NAME: &str = "prefect-guard-migrate";
 
+/// The `terminationMessagePolicy` with which `kubectl describe pod` shows why a migration failed.
+pub(super) const FROM_LOGS: &str = "FallbackToLogsOnError";
+
 /// The container as it is written. What is copied from the server is copied byte for byte.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,8 +86,7 @@ pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -
         resources: resources(server, policy),
         volume_mounts: copied.volume_mounts,
         volume_devices: server.volume_devices,
-        // So that `kubectl describe pod` shows why a migration failed.
-        termination_message_policy: "FallbackToLogsOnError",
+        termination_message_policy: FROM_LOGS,
         security_context: security_context(server, policy),
     };
     json(&container)

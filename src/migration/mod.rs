@@ -10,6 +10,7 @@ pub mod job;
 pub mod plan;
 mod preparation;
 pub mod script;
+mod scripted;
 mod staleness;
 
 use std::fmt;
@@ -92,7 +93,12 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
                 place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
             }
             Fix::Remove { index } => operations.push(Operation::remove(list.with_trailing_token(*index))),
-            Fix::Lock { index, command, args } => lock(&mut operations, workload, *index, [command, args]),
+            Fix::Lock { index, command, args, message_policy } => {
+                lock(&mut operations, workload, *index, [command, args]);
+                if let Some(policy) = message_policy {
+                    operations.push(message_policy_of(workload, *index, policy));
+                }
+            }
             Fix::Pin { .. } => {}
         }
     }
@@ -114,6 +120,15 @@ fn lock(operations: &mut Vec<Operation>, workload: &Workload<'_>, index: usize, 
             });
         }
     }
+}
+
+/// Sets where the kubelet takes an ordinary container's last words from.
+fn message_policy_of(workload: &Workload<'_>, index: usize, policy: &str) -> Operation {
+    let list = workload.template_pointer.concat(Pointer::from_static("/spec/containers"));
+    let path = list.with_trailing_token(index).with_trailing_token("terminationMessagePolicy");
+    let absent = workload.template.spec.containers[index].termination_message_policy.is_none();
+    let set = if absent { Operation::add } else { Operation::replace };
+    set(path, json(&policy))
 }
 
 fn place(

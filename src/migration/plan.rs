@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::blocker::{self, Blocker};
 use super::call::{self, CommandLine};
-use super::container::{self, NAME};
+use super::container::{self, FROM_LOGS, NAME};
 use super::script::Wish;
+use super::scripted;
 use super::staleness::{Difference, Wanted};
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::annotations::{Own, Position};
@@ -113,19 +114,26 @@ pub fn locks(
     // A Job that ran on SQLite runs on.
     let wish = Wish { exempted: true, ..Wish::of(settings, own) };
     let lock = |job: &Server<'_>| {
-        let (command, args) = match before {
+        let (command, args, from_logs) = match before {
             Some(before) => {
                 let then = before.container(&job.container.name)?;
-                let same = without_lock(then)? == job.container.argv().collect::<Vec<_>>();
-                same.then(|| (owned(&then.command), owned(&then.args)))?
+                let argv: Vec<&str> = job.container.argv().collect();
+                let same =
+                    without_lock(then)? == argv || scripted::without(then).is_some_and(|line| line == argv);
+                let from_logs = then.termination_message_policy.as_deref() == Some(FROM_LOGS);
+                same.then(|| (owned(&then.command), owned(&then.args), from_logs))?
             }
             None if wanted => {
-                let line = call::lock(job, &wish)?;
-                (owned(&line.command), owned(&line.args))
+                let line = call::lock(job, &wish).or_else(|| scripted::lock(job, &wish))?;
+                (owned(&line.command), owned(&line.args), true)
             }
             None => return None,
         };
-        Some(Fix::Lock { index: job.at.index, command, args })
+        // The author's `File` cannot be told from the default that the API server fills in.
+        let present = job.container.termination_message_policy.as_deref();
+        let is_default = present.is_none_or(|policy| matches!(policy, "" | "File"));
+        let message_policy = (from_logs && is_default).then_some(FROM_LOGS);
+        Some(Fix::Lock { index: job.at.index, command, args, message_policy })
     };
     commands.iter().filter(|job| !job.at.init).filter_map(lock).collect()
 }

@@ -67,16 +67,20 @@ pub(super) fn repeated<'a>(lead: &Server<'a>) -> Option<Repeated<'a>> {
     let before = place.before.as_deref()?;
     let prepared = call.preparation;
     // The arguments of the script are the migration's own call.
-    let names_arguments = before.split('$').skip(1).any(|rest| {
-        rest.trim_start_matches('{').starts_with(|c: char| c.is_ascii_digit() || matches!(c, '@' | '*' | '#'))
-    });
-    if prepared.acts || prepared.starts || names_arguments {
+    if prepared.acts || prepared.starts || names_arguments(before) {
         return None;
     }
     let written = word(lead.container, place.script)?;
     // Where the kubelet puts something in, the text that was read is not the text that was written.
     let before = written.get(..before.len()).filter(|text| *text == before)?;
     Some(Repeated { shell: place.shell, script: place.script, before })
+}
+
+/// Whether a script asks for its arguments: `$1`, `$@`.
+pub(super) fn names_arguments(script: &str) -> bool {
+    script.split('$').skip(1).any(|rest| {
+        rest.trim_start_matches('{').starts_with(|c: char| c.is_ascii_digit() || matches!(c, '@' | '*' | '#'))
+    })
 }
 
 /// A word of the container's argv.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::manifests::{IMAGE, server};
+use crate::manifests::{IMAGE, job, server};
 use crate::world::{World, init_containers, migration};
 
 const NEWER: &str = "prefecthq/prefect:3.6.0-python3.12";
@@ -150,4 +150,82 @@ fn what_leaves_the_template_alone_goes_by() {
     world.kubectl(&["rollout", "restart", "deployment/api"]).done();
     assert!(world.guard().answered() > before, "a restart changes the template");
     assert!(migration(&world.get("deployment/api")).is_some());
+}
+
+/// A stand-in for prefect-operator: at each reconcile it puts the whole spec in the place of what is stored.
+#[test]
+#[ignore = "needs an API server: run tests/cluster/run"]
+fn an_operator_that_replaces_the_spec_makes_no_new_generation() {
+    let world = World::new("operator", &[]);
+    let owner = "metadata:\n  ownerReferences: [{apiVersion: prefect.io/v1, kind: PrefectServer, name: p, \
+         uid: 5f1c4f6a-0000-4000-8000-000000000000, controller: true}]\n  name: api\n";
+    let owned = server("api").replace("metadata:\n  name: api\n", owner);
+    world.run(&["create", "-f=-"], &owned).done();
+    let before = world.get("deployment/api");
+    assert!(migration(&before).is_some() && before["metadata"]["ownerReferences"].is_array());
+    for _ in 0..10 {
+        world.run(&["replace", "-f=-"], &owned).done();
+    }
+    let after = world.get("deployment/api");
+    assert_eq!(after["spec"], before["spec"]);
+    assert_eq!(
+        after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"],
+        "nothing was stored"
+    );
+}
+
+const MESSAGE_POLICY: &str = "/spec/containers/0/terminationMessagePolicy";
+
+/// A Job that runs the upgrade, with something before its `args`.
+fn upgrade(name: &str, arguments: &str, more: &str) -> String {
+    let database =
+        "env: [{name: PREFECT_API_DATABASE_CONNECTION_URL, valueFrom: {secretKeyRef: {name: db, key: url}}}]";
+    job(name, arguments).replace("args:", &format!("{database}, {more}args:"))
+}
+
+/// A Job with the template of another, in which the field that shows the last lines is what the API server makes of none.
+/// A command with the lock in it is left alone, so it is stored like that.
+fn locked_before(name: &str, template: &Value) -> String {
+    let mut template = template.clone();
+    template["metadata"] = serde_json::json!({});
+    *template.pointer_mut(MESSAGE_POLICY).expect("there") = Value::from("File");
+    let spec = serde_json::json!({"suspend": true, "template": template});
+    serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec})
+        .to_string()
+}
+
+/// The template of a Job is immutable: what the guard makes of it has to come out the same ever after.
+#[test]
+#[ignore = "needs an API server: run tests/cluster/run"]
+fn a_locked_job_is_applied_again_as_it_stands() {
+    const UPGRADE: &str = "prefect, server, database, upgrade, -y";
+    const SCRIPT: &str = "'set -e; prefect server database upgrade -y'";
+    let world = World::new("job", &[]);
+    let jobs = [
+        ("plain", UPGRADE, ""),
+        ("written", UPGRADE, "terminationMessagePolicy: File, "),
+        ("script", SCRIPT, "command: [sh, -c], "),
+    ];
+    let ways: [&[&str]; 2] = [&["apply", "-f=-"], &["apply", "--server-side", "--force-conflicts", "-f=-"]];
+    for (apply, way) in ways.into_iter().zip(["client", "server"]) {
+        for (what, arguments, more) in jobs {
+            let spec = |name: &str| world.get(&format!("job/{name}"))["spec"].clone();
+            let again = |name: &str| {
+                let before = spec(name);
+                world.run(apply, &upgrade(name, arguments, more)).done();
+                world.run(apply, &upgrade(name, arguments, more)).done();
+                assert_eq!(spec(name), before, "{name}");
+                before["template"].clone()
+            };
+            let name = format!("{what}-{way}");
+            world.run(apply, &upgrade(&name, arguments, more)).done();
+            let template = again(&name);
+            assert_eq!(template.pointer(MESSAGE_POLICY), Some(&Value::from("FallbackToLogsOnError")));
+            assert!(template.to_string().contains("prefectg"), "it takes the lock");
+            assert_eq!(world.generation(&format!("job/{name}")), 1);
+            let earlier = format!("earlier-{name}");
+            world.run(&["create", "-f=-"], &locked_before(&earlier, &template)).done();
+            assert_eq!(again(&earlier).pointer(MESSAGE_POLICY), Some(&Value::from("File")));
+        }
+    }
 }

@@ -773,6 +773,98 @@ fn the_upgrade_of_a_job_takes_the_lock_and_stays_the_same_when_it_is_applied_aga
     }
 }
 
+/// The official chart's Job has a shell script: there the call becomes the script's arguments.
+#[test]
+fn the_upgrade_in_a_jobs_script_takes_the_lock_too() {
+    const SCRIPT: &str = prefect_guard::migration::script::SCRIPT;
+    let chart =
+        "set -eo pipefail\necho \"Starting database migration...\"\nprefect server database upgrade -y\n";
+    let scripts = [
+        (json!(["/bin/sh", "-c"]), json!([chart]), "python"),
+        (json!(["sh", "-c", "prefect server database upgrade -y && echo done"]), Value::Null, "python"),
+        (Value::Null, json!(["bash", "-ec", "exec prefect server database upgrade --yes"]), "python"),
+        (
+            json!(["sh", "-c", "cd /app; /v/bin/prefect server database upgrade -y || exit 3"]),
+            Value::Null,
+            "/v/bin/python",
+        ),
+    ];
+    for (command, args, python) in scripts {
+        let manifest = job(command, args);
+        let mut cluster = Cluster::create(&manifest);
+        let (locked, plain) = (line(&cluster.live), line(&manifest));
+        let at = locked.iter().position(|word| word == SCRIPT).expect("it takes the lock");
+        assert_eq!(locked[..plain.len() - 1], plain[..plain.len() - 1]);
+        assert_eq!(locked[at - 3..at], [&plain[0], python, "-c"].map(str::to_owned));
+        let call = locked[at..].iter().skip(1).skip_while(|word| word.starts_with("--"));
+        let call = call.cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(locked[at - 4].replace("\"$@\"", &call), plain[plain.len() - 1]);
+        let settled = cluster.live.clone();
+        for policy in [Policy::default(), policy("{jobs: leave}"), policy("{timeouts: {lock: 7}}")] {
+            cluster.policy = policy;
+            cluster
+                .apply(&manifest)
+                .apply_landing(&manifest, Land::BeforeWhatOnlyTheServerHas)
+                .replace(&manifest);
+            assert_eq!((&cluster.live, cluster.generation), (&settled, 1));
+        }
+        // Judged as the upgrade that it is, and by its image.
+        let mut server = self::manifest();
+        server["spec"]["template"]["spec"]["containers"][0]["image"] =
+            json!("prefecthq/prefect:3.9.1-python3.12");
+        let text = format!("{server}\n---\n{}\n", cluster.live);
+        let ran = crate::support::program::run(&["check", "-", "--format", "json"], &text);
+        assert!(ran.out.contains("PSG303") && !ran.out.contains("PSG205"), "{}{}", ran.out, ran.err);
+    }
+    // An author's own `"$@"` is no script of ours.
+    let own =
+        json!(["sh", "-c", "echo hello; \"$@\"", "sh", "prefect", "server", "database", "upgrade", "-y"]);
+    let manifest = job(own, Value::Null);
+    let mut cluster = Cluster::create(&manifest);
+    let settled = cluster.live.clone();
+    cluster.apply(&manifest).replace(&manifest);
+    assert_eq!((&cluster.live, cluster.generation), (&settled, 1));
+}
+
+/// `kubectl describe pod` shows why a locked upgrade failed; the field is as immutable as the command.
+#[test]
+fn a_locked_job_shows_its_last_lines_and_one_locked_without_stays_without() {
+    const FIELD: &str = "terminationMessagePolicy";
+    const POINTER: &str = "/spec/template/spec/containers/0/terminationMessagePolicy";
+    let plain = job(Value::Null, json!(["prefect", "server", "database", "upgrade", "-y"]));
+    let written = |policy: &str| {
+        let mut manifest = plain.clone();
+        manifest["spec"]["template"]["spec"]["containers"][0][FIELD] = json!(policy);
+        manifest
+    };
+    let undefaulted = mutated(&review(&plain, None), &Policy::default());
+    assert_eq!(undefaulted.pointer(POINTER), Some(&json!("FallbackToLogsOnError")));
+    for manifest in [plain.clone(), written("File"), written("FallbackToLogsOnError")] {
+        let mut cluster = Cluster::create(&manifest);
+        assert_eq!(cluster.live.pointer(POINTER), Some(&json!("FallbackToLogsOnError")));
+        for policy in [Policy::default(), policy("{jobs: leave}")] {
+            cluster.policy = policy;
+            let settled = cluster.live.clone();
+            cluster.apply(&manifest).apply_landing(&manifest, Land::BeforeWhatOnlyTheServerHas);
+            cluster.replace(&manifest).replace(&reordered(&manifest));
+            assert_eq!((&cluster.live, cluster.generation), (&settled, 1));
+        }
+    }
+    // Locked without it, by a release or an edit of then.
+    for manifest in [plain.clone(), written("File")] {
+        let mut cluster = Cluster::create(&manifest);
+        *cluster.live.pointer_mut(POINTER).expect("defaulted") = json!("File");
+        let settled = cluster.live.clone();
+        cluster.apply(&manifest).apply_landing(&manifest, Land::BeforeWhatOnlyTheServerHas);
+        cluster.replace(&manifest);
+        assert_eq!((&cluster.live, cluster.generation), (&settled, 1));
+    }
+    // Where nothing is locked, nothing else is changed either.
+    let mut script = job(json!(["sh", "-c", "prefect server database upgrade -y | cat"]), Value::Null);
+    script["spec"]["template"]["spec"]["containers"][0][FIELD] = json!("File");
+    assert_eq!(mutated(&review(&script, None), &Policy::default()), script);
+}
+
 #[test]
 fn a_job_that_is_not_plainly_the_upgrade_is_left_alone() {
     let words = |text: &str| json!(text.split(' ').collect::<Vec<_>>());
@@ -788,8 +880,24 @@ fn a_job_that_is_not_plainly_the_upgrade_is_left_alone() {
         let after = mutated(&review(&manifest, None), &Policy::default());
         assert_eq!(line(&after), line(&manifest), "{text}");
     }
-    let script = job(json!(["sh", "-c", "prefect server database upgrade -y && echo done"]), Value::Null);
-    assert_eq!(mutated(&review(&script, None), &Policy::default()), script);
+    for text in [
+        "set -- a; prefect server database upgrade -y",
+        "prefect server database upgrade -y $1",
+        "echo $1; prefect server database upgrade -y",
+        "prefect server database upgrade -y | tee /tmp/log",
+        "if true; then prefect server database upgrade -y; fi",
+        "cd /app && . .venv/bin/activate && prefect server database upgrade -y",
+        "uv run prefect server database upgrade -y",
+        "prefect  server database upgrade -y",
+        "prefect server database upgrade -y && prefect server database upgrade -y --dry-run",
+        "prefect server database upgrade -y; prefect server start",
+        "A=b prefect server database upgrade -y",
+    ] {
+        let script = job(json!(["sh", "-c", text]), Value::Null);
+        assert_eq!(line(&mutated(&review(&script, None), &Policy::default())), ["sh", "-c", text]);
+    }
+    let argued = job(json!(["sh", "-c", "prefect server database upgrade -y", "sh", "more"]), Value::Null);
+    assert_eq!(mutated(&review(&argued, None), &Policy::default()), argued);
     let plain = job(Value::Null, words("prefect server database upgrade -y"));
     for policy in [policy("{jobs: leave}"), policy("{inject: false}"), policy("{serialize: never}")] {
         assert_eq!(mutated(&review(&plain, None), &policy), plain);
