@@ -1,6 +1,8 @@
 """What the container says at the end of its log where the migration cannot be."""
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -89,6 +91,55 @@ def test_no_create(database, start):
     assert again.wait() == 0, again.output()
 
 
+class Renamed:
+    """A PostgreSQL that says it is of another major version: a proxy that changes the one
+    message which says so."""
+
+    def __init__(self, port, before, after):
+        self.port, self.socket = port, socket.socket()
+        self.words = [f"server_version\0{major}".encode() for major in (before, after)]
+        self.socket.bind((HOST, 0))
+        self.socket.listen()
+        self.listens = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.socket.accept()[0]
+                server = socket.create_connection((HOST, self.port))
+                for pair in (client, server), (server, client):
+                    threading.Thread(
+                        target=self.hand_on, args=pair, daemon=True
+                    ).start()
+
+    def hand_on(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data.replace(*self.words))
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("major", ["13", "14"])
+def test_too_old(database, start, major):
+    """A PostgreSQL that is too old: its version, and the oldest that Prefect takes; nothing of
+    14.9 and newer."""
+    version = database.rows("SHOW server_version")[0][0].split()[0]
+    real, _, minor = version.partition(".")
+    assert int(minor) > 9
+    renamed = Renamed(database.server.port, real, major)
+    try:
+        url = database.url(port=renamed.listens) + "?ssl=disable"
+        process = start(guarded(("false",)), url)
+        if major == "13":
+            says(process, f"PostgreSQL 13.{minor}: Prefect 3 needs 14.9 or newer")
+        else:
+            assert process.wait() == 1 and "PostgreSQL 14" not in process.output()
+            assert "revisions to run" in process.output()
+    finally:
+        renamed.socket.close()
+
+
 def test_too_many_connections(database, start):
     """A role that has no connection left."""
     role = a_role(database)
@@ -169,6 +220,7 @@ def test_preview(database, start):
     before = second.output().partition(STARTED)[0]
     assert f"14 revisions to run, from {at} to 91e2b8f3d6a4" in before
     assert "may build indexes concurrently" in before
+    assert "may rewrite rows" in before
 
 
 def test_timeout_of_older_prefects(database, start):

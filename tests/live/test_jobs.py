@@ -1,34 +1,50 @@
 """A hook's Job beside the initContainers of a server, the bounds of a migration, its preview."""
 
-import pytest
+import json
+import subprocess
 
-from migration import MIDWAY, NEWEST, OLDEST, SCRIPT, STARTED, UPGRADE, URL, guarded
+import pytest
+import yaml
+
+from guard import binary
+from migration import (
+    MIDWAY,
+    NEWEST,
+    OLDEST,
+    ROOT,
+    SCRIPT,
+    STARTED,
+    UPGRADE,
+    URL,
+    guarded,
+)  # fmt: skip
+from podrunner import Cluster
 from services import until
 
 ROUNDS = 5
-VALUE = "postgresql+asyncpg://prefect@db.example/prefect"
+CHART = ROOT / "tests/fixtures/manifests/job/helm-2026-db-migrations-job.yaml"
+# Debian 12's sh does not know the `pipefail` of the chart's script.
+SHELL = {"command": ["/bin/bash", "-c"]}
+PLAIN = {"command": None, "args": list(UPGRADE)}
 
 
-def job_line(guard):
-    """The command line that the webhook gives to a hook's Job."""
-    container = {"name": "migrate", "image": f"prefecthq/prefect:{NEWEST}-python3.11"}
-    container |= {"args": list(UPGRADE), "env": [{"name": URL, "value": VALUE}]}
-    spec = {"restartPolicy": "Never", "containers": [container]}
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "migrate", "namespace": "data"},
-    }
-    stored = guard.admit(job | {"spec": {"template": {"spec": spec}}})
-    (stored,) = stored["spec"]["template"]["spec"]["containers"]
-    line = [*stored.get("command", []), *stored["args"]]
-    assert line != list(UPGRADE) and line[2] == SCRIPT
+def job_line(guard, change):
+    """The command line that the webhook gives to the official chart's Job."""
+    job = yaml.safe_load(CHART.read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    container |= {"image": f"prefecthq/prefect:{NEWEST}-python3.11"} | change
+    before = [*(container["command"] or []), *container["args"]]
+    (stored,) = guard.admit(job)["spec"]["template"]["spec"]["containers"]
+    line = [*(stored.get("command") or []), *stored["args"]]
+    assert line != before and SCRIPT in line
+    assert stored["terminationMessagePolicy"] == "FallbackToLogsOnError"
     return line
 
 
-def test_job_beside_init_containers(guard, postgres, start, note):
-    """A Job and eight initContainers at once on an empty database, five rounds: none fails."""
-    slowest, job = 0, job_line(guard)
+@pytest.mark.parametrize("change", [SHELL, PLAIN], ids=["the chart's script", "plain"])
+def test_job_beside_init_containers(guard, postgres, start, note, change):
+    """The official chart's Job and eight initContainers at once on an empty database, five rounds: none fails."""
+    slowest, job = 0, job_line(guard, change)
     for _ in range(ROUNDS):
         database = postgres.create_database()
         lines = [job, *[guarded()] * 8]
@@ -38,6 +54,50 @@ def test_job_beside_init_containers(guard, postgres, start, note):
         assert not database.invalid_indexes() and not database.locks()
         slowest = max(slowest, *(pod.seconds for pod in pods))
     note(f"0 of {9 * ROUNDS} failed; the last after {slowest:.1f} s")
+
+
+def made(*options):
+    """The Job that `prefect-guard job` makes of a server's manifest."""
+    reference = {"secretKeyRef": {"name": "database", "key": "url"}}
+    container = {
+        "name": "api",
+        "image": f"prefecthq/prefect:{NEWEST}-python3.11",
+        "args": ["prefect", "server", "start", "--host", "0.0.0.0"],
+        "env": [{"name": URL, "valueFrom": reference}],
+    }
+    server = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "api", "namespace": "data"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+    run = subprocess.run(
+        [binary(), "job", "-", *options], input=json.dumps(server),
+        check=True, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    return yaml.safe_load(run.stdout)
+
+
+def test_made_job(database, pod):
+    """The Job that `job` makes migrates; that of `job --plan` says what would run, and changes nothing."""
+    cluster = Cluster({"database": {"url": database.url()}})
+    plan = pod(made("--plan"), cluster).start()
+    assert plan.wait(120) == 0, plan.log()
+    assert "revisions to run, from an empty schema" in plan.log()
+    assert not database.tables()
+    job = pod(made("--hook", "argocd"), cluster).start()
+    assert job.wait(240) == 0, job.log()
+    assert {"deployment", "flow_run"} <= database.tables()
+    again = pod(made(), cluster).start()
+    assert again.wait(120) == 0 and f"as Prefect {NEWEST} needs it" in again.log()
+
+
+def test_made_job_that_fails(database, pod):
+    """A Job that fails shows why in its termination message."""
+    cluster = Cluster({"database": {"url": database.url(password="wrong-canary@")}})
+    job = pod(made(), cluster).start()
+    assert job.wait(120) == 1
+    assert "refuses the password of this user" in job.message()
 
 
 def test_lock_timeout(database, start):

@@ -12,6 +12,7 @@ from migration import (
     OLD_URL,
     OLDEST,
     PREFECT_2,
+    RECENT,
     SCRIPT,
     STARTED,
     UPGRADE,
@@ -46,7 +47,7 @@ def ask(start, url, prefect=NEWEST, script=ASK, **env):
     return process.output().splitlines()[-1]
 
 
-@pytest.mark.parametrize("prefect", [PREFECT_2, OLDEST, MIDWAY, NEWEST])
+@pytest.mark.parametrize("prefect", [PREFECT_2, OLDEST, MIDWAY, RECENT, NEWEST])
 def test_never_too_early(database, start, prefect, note):
     """The revisions read as text are Alembic's own, and no schema but the head's counts as
     migrated: empty, each tenth revision, ahead."""

@@ -106,8 +106,9 @@ async def look(db, prefect):
     """What stands in the way of a migration, or looks as if it did."""
     schema = await schema_of(db)
     server = db.get_server_version()
-    if (server.major, server.minor) < (14, 9):
-        say(f"PostgreSQL {server.major}.{server.minor}: Prefect 3 needs 14.9 or newer")
+    major, minor = server.major, max(server.minor, server.micro)  # asyncpg: 14.0.9
+    if (major, minor) < (14, 9):
+        say(f"PostgreSQL {major}.{minor}: Prefect 3 needs 14.9 or newer")
     if schema and not prefect.known.issuperset(schema):
         if await is_there(db, "flow_run"):
             at = " ".join(schema)
