@@ -341,7 +341,7 @@ pub fn review(object: &Value, old: Option<&Value>) -> Vec<u8> {
     serde_json::to_vec(&review).expect("JSON")
 }
 
-/// Policies of every mode and setting; each knows Rollouts.
+/// Policies of every mode, and of the settings that decide what is injected; each knows Rollouts.
 pub fn policy() -> impl Strategy<Value = String> {
     let mode = select(vec!["enforce", "enforce", "enforce", "warn", "audit"]);
     let rules = select(vec![
