@@ -226,13 +226,13 @@ pub struct Container<'a> {
     lifecycle: Lifecycle<'a>,
     /// A probe can run a command too.
     #[serde(borrow, default, deserialize_with = "object")]
-    liveness_probe: Handler<'a>,
+    liveness_probe: Commands<'a>,
     /// See above.
     #[serde(borrow, default, deserialize_with = "object")]
-    readiness_probe: Handler<'a>,
+    readiness_probe: Commands<'a>,
     /// See above.
     #[serde(borrow, default, deserialize_with = "object")]
-    startup_probe: Handler<'a>,
+    startup_probe: Commands<'a>,
     #[serde(skip)]
     text: Raw<'a>,
     /// The lists that a migration container takes over, as text; what [`Container::read`] reads them from.
@@ -262,14 +262,14 @@ pub struct Written<'a> {
 #[serde(rename_all = "camelCase")]
 struct Lifecycle<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
-    post_start: Handler<'a>,
+    post_start: Commands<'a>,
     #[serde(borrow, default, deserialize_with = "object")]
-    pre_stop: Handler<'a>,
+    pre_stop: Commands<'a>,
 }
 
 /// A probe or a hook, as far as it runs a command.
 #[derive(Clone, Default, serde::Deserialize)]
-struct Handler<'a> {
+struct Commands<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
     exec: Exec<'a>,
 }

@@ -64,12 +64,14 @@ struct Header<'a> {
 }
 
 impl<'a> Reach<'a> {
-    /// How `container` is reached; in no way, where its fields are not shaped as they should be.
+    /// How `container` is reached; in no way, where its fields are not shaped as they should be. So an empty answer does not
+    /// show that something is missing.
     pub fn of(container: &Container<'a>) -> Self {
         parse(container.text().get()).unwrap_or_default()
     }
 
-    /// What the kubelet sends over the network, with the field it is in.
+    /// What the kubelet sends by HTTP or TCP, with the field it is in. Probes that run a command or speak gRPC are not among
+    /// them.
     pub fn probes(&self) -> impl Iterator<Item = (&'static str, &Request<'a>)> {
         let probes = [
             ("startupProbe", &self.startup_probe),
