@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,9 @@ NEWEST, RECENT, MIDWAY, OLDEST = "3.9.1", "3.8.8", "3.4.0", "3.0.0"
 PREFECT_2 = "2.20.20"
 URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 OLD_URL = "PREFECT_API_DATABASE_CONNECTION_URL"  # the only name up to 3.0.10
+# A program that is written while another thread starts a process is open in that one for a moment,
+# and "text file busy" for whoever starts it: one at a time.
+STARTING = threading.Lock()
 STARTED = "Running upgrade migrations"  # the first words of the real command
 
 
@@ -69,7 +73,7 @@ class Process:
         self.seconds = None
         # Popen looks for the program in our PATH; a container's runtime in the container's.
         program = shutil.which(command[0], path=env["PATH"]) or command[0]
-        with self.log.open("wb") as output:
+        with self.log.open("wb") as output, STARTING:
             self.process = subprocess.Popen(
                 command, executable=program, env=env, cwd=env["HOME"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,

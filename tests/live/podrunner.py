@@ -10,7 +10,7 @@ import re
 import urllib.request
 from pathlib import Path
 
-from migration import Process, environment
+from migration import STARTING, Process, environment
 
 # The kubelet's limits for what `kubectl describe pod` shows of a log.
 MESSAGE_BYTES, MESSAGE_LINES = 2048, 80
@@ -18,9 +18,9 @@ MESSAGE_BYTES, MESSAGE_LINES = 2048, 80
 ENTRYPOINT = ["/usr/bin/tini", "-g", "--", "/opt/prefect/entrypoint.sh"]
 # What stands in for files of the image. tini must be told that it is not the first process.
 FILES = {
-    "tini": '#!/bin/sh\nexec /usr/bin/tini -s "$@"\n',
-    "entrypoint.sh": '#!/bin/sh\nexec "$@"\n',
-    "uv": '#!/bin/sh\n[ "$1" = run ] || exit 64\nshift\nexec "$@"\n',
+    "tini": 'exec /usr/bin/tini -s "$@"',
+    "entrypoint.sh": 'exec "$@"',
+    "uv": '[ "$1" = run ] || exit 64\nshift\nexec "$@"',
 }
 VENV_DIRECTORIES = ("/app/.venv/bin/", "/opt/venv/bin/")
 REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
@@ -42,6 +42,14 @@ class InitFailed(Exception):
             f"{container.name}: exit {container.code}: {container.message()}"
         )
         self.container = container
+
+
+def write_program(path, text):
+    """A program of a few lines of shell."""
+    path.parent.mkdir(exist_ok=True)
+    with STARTING:
+        path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
 
 
 def expand(text, variables):
@@ -129,10 +137,8 @@ class Pod:
         self.directory.mkdir(parents=True)
         self.containers = []
         self.images = self.directory / "image"
-        self.images.mkdir()
         for name, text in FILES.items():
-            (self.images / name).write_text(text)
-            (self.images / name).chmod(0o755)
+            write_program(self.images / name, text)
 
     def initialise(self, seconds=300):
         """Run the initContainers to their ends, one after the other."""

@@ -67,8 +67,8 @@ sys.exit(0 if plugins.enabled else 1)
 EFFECT = """
 import os, sqlite3, subprocess, sys
 before = ["prefect", "server", "database"]
-first = subprocess.run([*before, *sys.argv[1:]], stdin=subprocess.DEVNULL)
-subprocess.run([*before, "upgrade", "-y"], check=True)
+first = subprocess.run([*before, *sys.argv[1:]], stdin=subprocess.DEVNULL, timeout=180)
+subprocess.run([*before, "upgrade", "-y"], check=True, timeout=180)
 found = sqlite3.connect(os.path.expanduser("~/.prefect/prefect.db"))
 tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
 version = found.execute("SELECT version_num FROM alembic_version").fetchall()
@@ -175,7 +175,8 @@ def run(case, prefect):
             said, code = process.communicate(timeout=patience)[0], process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            said, code = process.communicate()[0], None
+            # Whoever left the session may hold the pipe open still.
+            said, code = process.communicate(timeout=30)[0], None
     return {"exit": code, "said": telling(said)}
 
 

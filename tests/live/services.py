@@ -126,7 +126,7 @@ class Postgres:
     def connect(self, database="postgres", **options):
         return psycopg.connect(
             host=HOST, port=self.port, user=SUPERUSER, password=CANARY,
-            dbname=database, autocommit=True, **options,
+            dbname=database, autocommit=True, connect_timeout=30, **options,
         )  # fmt: skip
 
     def create_database(self):

@@ -1,18 +1,20 @@
 """Containers of any manifest as processes on this machine, their database the test's own.
 
 What a manifest says is kept in its shape: the driver, the options, where a value comes from,
-every program in front of Prefect. Addresses, users, names and paths become the test's own;
-what a Secret or a store would hold is made up, as its author would have filled it in. Programs
-that no test machine has are stood in for by a few lines of shell that hand on to the next.
+every program in front of Prefect. Hosts, ports, users, the names of databases and paths become
+the test's own; what a Secret or a store would hold is made up, as its author would have filled
+it in. A few lines of shell stand in for the programs that are not here: those that run another
+one hand on to it, those that install or wait do nothing, and a script of the author's own, which
+nobody has seen, starts the server. Volumes are directories that are there; there is no isolation.
 """
 
 import re
-import shlex
+import shutil
 import urllib.parse
 from pathlib import Path
 
 import migration
-from podrunner import ENTRYPOINT, Unsupported, expand
+from podrunner import ENTRYPOINT, FILES, Unsupported, expand, write_program
 from services import CANARY, HOST
 
 OURS = "prefect-guard-migrate"
@@ -36,8 +38,8 @@ HAND_ON = 'while [ "$1" != -- ]; do shift; done; shift\n'
 FILL = "export PREFECT_API_DATABASE_CONNECTION_URL=$(cat {root}/run/secrets/url)\n"
 FILLERS = ("berglas", "dotenv", "dotenvx", "doppler", "infisical", "op", "secretly")
 STAND_INS = {
-    "tini": 'exec /usr/bin/tini -s "$@"',
-    "entrypoint.sh": 'exec "$@"',
+    **FILES,
+    # It installs too, and there is nothing to install.
     "uv": '[ "$1" = run ] || exit 0\nshift\nexec "$@"',
     "uvx": 'shift\nexec prefect "$@"',
     **dict.fromkeys(("pip", "apt-get", "curl", "nc", "pg_isready"), "exit 0"),
@@ -77,10 +79,11 @@ def release(image):
 class Stage:
     """A directory in which containers run, and the database that they find."""
 
-    def __init__(self, directory, prefect, server, database, holds="postgresql"):
+    def __init__(self, directory, prefect, server, database, holds):
         self.root = Path(directory)
         self.database, self.port = database, server.port
         self.sockets, self.ca = server.directory, server.ca.read_text()
+        self.key = (server.directory / "server.key").read_text()
         self.prefect, self.holds = prefect, holds
         self.venv = migration.LIVE / f"prefect-{prefect}" / "bin"
         self.home = self.root / "home"
@@ -95,10 +98,7 @@ class Stage:
         self.write("/home/.postgresql/root.crt", self.ca)
 
     def program(self, folder, name, text):
-        path = self.root / folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/bash\n{text}\n")
-        path.chmod(0o755)
+        write_program(self.root / folder / name, text)
 
     def write(self, path, text):
         file = self.root / path.lstrip("/")
@@ -157,7 +157,7 @@ class Stage:
             raise Unsupported(f"URL {text}")
         given, user = parts["password"], self.database
         mine = given and urllib.parse.quote(CANARY, safe="") in given
-        if not mine and not re.search(r"\$\{", given or ""):
+        if not mine and not re.search(r"\$[{A-Z]", given or ""):
             user += "_free"
         credentials = "" if parts["user"] is None else user
         credentials += "" if given is None else f":{given}"
@@ -179,13 +179,12 @@ class Stage:
             path = match[0]
             file = self.root / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
-            if path.startswith("/etc/") and "ca" in path:
-                file.write_text(self.ca)
+            if path.startswith("/etc/") and path.endswith((".pem", ".crt", ".key")):
+                file.write_text(self.key if path.endswith(".key") else self.ca)
             read = path.startswith(("/run/", "/vault/", "/secrets/"))
             if read and not file.exists():
-                secret = (
-                    f"export PREFECT_SERVER_DATABASE_PASSWORD={shlex.quote(CANARY)}\n"
-                )
+                password = urllib.parse.quote(CANARY, safe="")
+                secret = f"export PREFECT_SERVER_DATABASE_PASSWORD={password}\n"
                 content = self.unseen(path.rpartition("/")[2], False)
                 file.write_text(secret if content == "1" or "db" in path else content)
             return str(file)
@@ -213,9 +212,9 @@ class Stage:
             elif "fieldRef" in source:
                 seen[name] = "pod-1"
             else:
+                # Part of a URL: whoever wrote the Secret has quoted it.
                 quoted = re.search(rf"\$[({{]{name}[)}}]", referenced)
-                seen[name] = self.unseen(name, bool(quoted and "PREFECT" not in quoted[0])
-                                         or f"$({name})" in referenced)  # fmt: skip
+                seen[name] = self.unseen(name, bool(quoted))
         shown = {e["name"] for e in spec.get("env") or [] if "valueFrom" not in e}
         env = {n: self.value(n, v) if n in shown else v for n, v in seen.items()}
         self.without_a_port(env)
@@ -252,25 +251,30 @@ class Stage:
         return self.paths(word)
 
     def in_a_script(self, url):
-        """A URL made of a shell's variables has been translated with them."""
-        return url if "$" in url else self.address(url)
+        """A host that is a shell's variable has been translated with it."""
+        parts = URL.fullmatch(url)
+        return url if parts and "$" in parts["host"] else self.address(url)
 
-    def run(self, spec, calls=False, seconds=120):
-        """Run a container to its end, or up to the call of the server."""
+    def start(self, spec, calls=False, **more):
+        """Start a container; with `calls` it ends at the call of the server."""
         own = self.environment(spec)
         folders = [self.root / "calls"] if calls else []
         path = ":".join(
             map(str, [*folders, self.root / "bin", self.venv, "/usr/bin", "/bin"])
         )
-        base = {"PATH": path, "DO_NOT_TRACK": "1"}
-        log = self.root / f"log-{'calls' if calls else 'ours'}"
-        env = base | own
-        for word in self.words(spec, env)[:1]:
-            if not Path(word).is_absolute() and not migration.shutil.which(
-                word, path=path
-            ):
-                raise Unsupported(f"program {word}")
-        process = migration.Process(self.words(spec, env), env, log)
+        # The system trusts the test's CA, as a pod's may trust a company's.
+        trust = str(self.home / ".postgresql/root.crt")
+        base = {"PATH": path, "DO_NOT_TRACK": "1", "SSL_CERT_FILE": trust}
+        env = {**base, **own, **more}
+        words = self.words(spec, env)
+        if not Path(words[0]).is_absolute() and not shutil.which(words[0], path=path):
+            raise Unsupported(f"program {words[0]}")
+        log = self.root / f"log-{'calls' if calls else spec['name']}"
+        return migration.Process(words, env, log)
+
+    def run(self, spec, seconds, calls=False):
+        """Run a container to its end, or up to the call of the server."""
+        process = self.start(spec, calls)
         try:
             process.wait(seconds)
         finally:
@@ -279,7 +283,7 @@ class Stage:
 
     def called(self, spec):
         """The environment and the words with which the server's own container calls it."""
-        process = self.run(spec, calls=True, seconds=30)
+        process = self.run(spec, 30, calls=True)
         seen = self.root / "seen"
         if not seen.exists():
             raise Unsupported(f"no call of the server: {process.output()[-300:]}")

@@ -1,56 +1,96 @@
-"""We never take down a server that would run: the containers that `inject` adds to the manifests
-of tests/fixtures/cases, on a real database, beside what the real Prefect would do there itself.
+"""We never take down a server that would run: the containers that `inject` adds to manifests, on
+a real database, beside what the real Prefect would do there itself.
 
 "The server would start" stands for: the words of its own container are run up to the call of
 Prefect, and with the environment that they leave there the same release of Prefect reads its
 settings and its own engine connects and gets an answer. That is what `prefect server start`
-does before it listens, but for the migration, which is ours here.
+does before it listens, but for the migration, which is ours here; that it comes to the same is
+shown with real starts at the end of this file.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
-import itertools
+import http.client
 import json
 import os
 import re
 import shutil
 import subprocess
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
 
+import generated
 import migration
 from guard import binary
+from migration import MIDWAY, NEWEST, OLD_URL, OLDEST, PREFECT_2, RECENT, URL
 from podrunner import Unsupported
-from services import CANARY, Postgres
-from stage import OURS, Stage, release
+from services import HOST, free_port, until
+from stage import OURS, release
+from theatre import MATTERS, Judges, Theatre
 
 FIXTURES = migration.ROOT / "tests/fixtures"
-# What Prefect's database depends on; the rest of an environment makes no new case.
-MATTERS = re.compile(
-    r"PREFECT_.*(DATABASE|SQLALCHEMY|PROFILE|HOME|PLUGIN|INTEGRATIONS|TEST)"
-    r"|PREFECT(_SERVER|_API)?$|PG",
-    re.IGNORECASE,
-)
+FOLDERS = ("cases", "rules", "bypass", "manifests", "krm")
+RELEASES = (PREFECT_2, OLDEST, MIDWAY, RECENT, NEWEST)
 SERVER = re.compile(
     r"'server|server (start|database)|uvicorn|orion|services|create_app"
 )
+IMAGE = re.compile(r"""image["']?: *["']?([^\s"',}]+)""")
+# For one container: half a minute on an idle machine.
+SECONDS = 240
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What cannot be run here: the manifest, and what is said.
+LONG = "no call of the server: sh: 1: prefect: Argument list too long"
+UNRUN = {
+    "variables-that-double.yaml (3.8.8, postgresql)": LONG,
+    "variables-that-double.yaml (3.8.8, sqlite)": LONG,
+}
+# The server itself would not start, so that nothing is asked of ours: the manifest, and why.
+STILL = {
+    # `2-latest` has no such command any more.
+    "helm-2023-02-orion.yaml (2.20.20, postgresql)": "no command `orion`",
+    "helm-2023-02-orion.yaml (2.20.20, sqlite)": "no command `orion`",
+    # 3.4.0 stands for 3.0.11, which does not read the setting.
+    "warn-late-settings-on-3.0.11.yaml (3.4.0, postgresql)": "ValidationError",
+    # `postgresql` as the driver of parts, under the policy `warn`.
+    "generated-15.yaml (3.8.8, postgresql)": "ValidationError",
+    # A file that stands for any Secret's has the password unquoted.
+    "password-exported-by-the-script.yaml (3.8.8, postgresql)": "ValueError",
+    # asyncpg's own default, where no PostgreSQL of a test listens.
+    "warn-no-host.yaml (3.8.8, postgresql)": "ConnectionRefusedError",
+}
+# The manifest shows a PostgreSQL that does not reach Prefect, and nobody has exempted it: ours
+# stops, and says so, where the server would start with SQLite.
+STOPPED = {}
 
 
 # --- which containers ---------------------------------------------------------------------
 
 
-def guarded(path):
-    """The manifest with our container, if `check` lets it pass; else nothing."""
-    checked = subprocess.run(
-        [binary(), "check", "--format", "json", path], capture_output=True, check=False
+def said(*command):
+    """The exit code and the output of our program."""
+    done = subprocess.run(
+        [binary(), *command], capture_output=True, check=False, timeout=60
     )
-    if checked.returncode:
-        return []
-    done = subprocess.run([binary(), "inject", path], capture_output=True, check=True)
-    return list(yaml.safe_load_all(done.stdout))
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def guarded(path, policy):
+    """The manifest with our container, if `check` lets it pass; else nothing."""
+    options = ["--policy", policy] if policy else []
+    code, _, error = said("check", "--format=json", *options, path)
+    assert code in (0, 1), f"check {path}: exit {code}: {error}"
+    if code:
+        return None
+    code, text, error = said("inject", *options, path)
+    assert code == 0, f"inject {path}: exit {code}: {error}"
+    return list(yaml.load_all(text, LOADER))
 
 
 def pods(documents):
@@ -63,13 +103,19 @@ def pods(documents):
             yield template["spec"]
 
 
-def pairs(path):
-    """Our container and the server's whose database it is, of each pod that got one."""
+def pairs(source):
+    """Our container and the server's whose database it is, of each pod that got one; nothing if
+    the manifest is refused."""
+    path, policy = source
     before = [
-        each for pod in pods(yaml.safe_load_all(Path(path).read_text()))
+        each for pod in pods(yaml.load_all(path.read_text(), LOADER))
         for each in pod.get("initContainers") or []
     ]  # fmt: skip
-    for pod in pods(guarded(path)):
+    documents = guarded(path, policy)
+    if documents is None:
+        return None
+    found = []
+    for pod in pods(documents):
         ours = [c for c in pod.get("initContainers") or [] if c["name"] == OURS]
         if not ours or ours[0] in before:
             continue
@@ -79,108 +125,40 @@ def pairs(path):
             if container is not ours[0] and (SERVER.search(str(container)) or len(pod["containers"]) == 1) and all(container.get(f) == ours[0].get(f) for f in fields)
         ]  # fmt: skip
         assert like, f"{path}: our container is like no server"
-        yield ours[0], like[0]
+        found.append((ours[0], like[0]))
+    return found
 
 
-def told_apart(manifests):
-    """Each pair of containers once, with the first file that has it."""
+def releases(path):
+    """The Prefects here for the images that a manifest names."""
+    return {release(image) for image in IMAGE.findall(path.read_text())} or {NEWEST}
+
+
+def fixtures(prefect):
+    """The manifests in the repository that concern a Prefect. None has a policy."""
+    for folder in FOLDERS:
+        for path in sorted((FIXTURES / folder).rglob("*.yaml")):
+            if prefect in releases(path):
+                yield path, None
+
+
+def told_apart(sources, prefect):
+    """Each pair of containers once, with the first manifest that has it; how many manifests are
+    refused."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(pairs, sources))
     found = {}
-    for path in manifests:
-        for ours, server in pairs(path):
+    for (path, _), result in zip(sources, results, strict=True):
+        for ours, server in result or []:
+            own = release(ours["image"])
+            assert own in releases(path), f"{path} would have been left out"
             parts = [
-                [release(each["image"]), *(each.get(f) for f in
-                 ("command", "args", "env", "envFrom", "workingDir"))]
+                [each.get(f) for f in ("command", "args", "env", "envFrom", "workingDir")]
                 for each in (ours, server)
             ]  # fmt: skip
-            found.setdefault(json.dumps(parts), (path, ours, server))
-    return list(found.values())
-
-
-# --- where they run -----------------------------------------------------------------------
-
-
-class Theatre:
-    """A PostgreSQL whose databases have two users of their own name: one with the password
-    of Secrets, one, `…_free`, that needs none."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.server = Postgres(directory).start()
-        self.execute("CREATE ROLE free")
-        hba = self.server.data / "pg_hba.conf"
-        free = "host all +free all trust\nlocal all +free trust\n"
-        hba.write_text(free + hba.read_text())
-        self.execute("SELECT pg_reload_conf()")
-        self.lock = threading.Lock()
-        self.numbers = itertools.count()
-
-    def execute(self, *statements):
-        with self.server.connect() as db:
-            for statement in statements:
-                db.execute(statement)
-
-    def database(self):
-        with self.lock:
-            name = self.server.create_database().name
-        self.execute(
-            f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{CANARY}'",
-            f"CREATE ROLE {name}_free SUPERUSER LOGIN IN ROLE free",
-        )
-        return name
-
-    def stage(self, prefect, holds, database="database"):
-        folder = self.directory / f"stage-{next(self.numbers)}"
-        return Stage(folder, prefect, self.server, database, holds)
-
-
-@pytest.fixture(scope="module")
-def theatre(open_directory):
-    theatre = Theatre(open_directory())
-    yield theatre
-    theatre.server.stop()
-
-
-class Judges:
-    """A process of `would_start.py` for each Prefect."""
-
-    def __init__(self):
-        self.running, self.known = {}, {}
-        self.lock = threading.Lock()
-
-    def ask(self, stage, env, words):
-        case = {"env": env, "cwd": str(stage.home), "words": words}
-        key = json.dumps(
-            [stage.prefect, {n: v for n, v in env.items() if MATTERS.match(n)}, words]
-        )
-        key = key.replace(str(stage.root), "").replace(stage.database, "")
-        with self.lock:
-            if key in self.known and self.known[key]["driver"] == "postgresql":
-                return self.known[key]
-            judge = self.running.get(stage.prefect) or self.start(stage)
-            judge.stdin.write(json.dumps(case) + "\n")
-            judge.stdin.flush()
-            self.known[key] = json.loads(judge.stdout.readline())
-            return self.known[key]
-
-    def start(self, stage):
-        self.running[stage.prefect] = subprocess.Popen(
-            [stage.venv / "python", migration.ROOT / "tests/live/would_start.py"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={"PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        return self.running[stage.prefect]
-
-    def end(self):
-        for judge in self.running.values():
-            judge.kill()
-            judge.wait(10)
-
-
-@pytest.fixture
-def judges():
-    judges = Judges()
-    yield judges
-    judges.end()
+            if own == prefect:
+                found.setdefault(json.dumps(parts), (path, ours, server))
+    return list(found.values()), sum(result is None for result in results)
 
 
 # --- what is run --------------------------------------------------------------------------
@@ -199,15 +177,21 @@ class Case:
     env: tuple
 
     def name(self):
-        return f"{self.path.name} (Prefect {self.prefect}, its Secrets: {self.holds})"
+        return f"{self.path.name} ({self.prefect}, {self.holds})"
 
     def on_sqlite(self):
         """As far as one can see from outside."""
         return not any("postgres" in value for _, value in self.env)
 
+    def unnamed(self):
+        """Whether a URL names no database: the user's own is another one."""
+        return any(re.search(r"//[^/?]+/?$", value) for _, value in self.env)
+
     def like(self):
         """What decides how an empty database fares."""
-        return self.prefect, "SCRIPT" in self.words, self.on_sqlite()
+        holds = self.on_sqlite() and self.holds
+        own = self.unnamed() and self.path
+        return "SCRIPT" in self.words, self.on_sqlite(), holds, own
 
 
 def contents(server):
@@ -220,81 +204,118 @@ def contents(server):
         yield "nothing"
 
 
-def cases(theatre, manifests):
-    """All cases of these manifests; what cannot be run here, with the reason."""
-    found, unrun = {}, {}
-    for path, ours, server in told_apart(manifests):
-        for holds in contents(server):
-            prefect = release(ours["image"])
-            stage = Stage(
-                theatre.directory / "dry", prefect, theatre.server, "database", holds
-            )
-            try:
-                env, _ = stage.called(server)
-                own = stage.environment(ours)
-                words = stage.words(ours, own)
-            except Unsupported as error:
-                unrun[path.name] = str(error)
-                continue
-            words = tuple(word if len(word) < 999 else "SCRIPT" for word in words)
-            seen = tuple(sorted((k, v) for k, v in env.items() if MATTERS.match(k)))
-            mine = tuple(sorted((k, v) for k, v in own.items() if MATTERS.match(k)))
-            case = Case(
-                path, ours, server, prefect, holds, words, tuple(sorted({*seen, *mine}))
-            )
-            key = prefect, words, seen, mine
-            if holds != "postgresql":  # what stands in front was shown with the first
-                key = case.like()
-            found.setdefault(key, case)
-    return list(found.values()), unrun
+def dry(theatre, prefect, path, ours, server, holds):
+    """The case of two containers, and what tells it from others; all but a database is there."""
+    stage = theatre.stage(prefect, holds, "database")
+    try:
+        env, _ = stage.called(server)
+        own = stage.environment(ours)
+        words = stage.words(ours, own)
+    finally:
+        shutil.rmtree(stage.root)
+
+    def here(text):
+        return text.replace(str(stage.root), "")
+
+    words = tuple(here(word) if len(word) < 999 else "SCRIPT" for word in words)
+    seen, mine = (
+        tuple(sorted((k, here(v)) for k, v in each.items() if MATTERS.match(k)))
+        for each in (env, own)
+    )
+    both = tuple(sorted({*seen, *mine}))
+    case = Case(path, ours, server, prefect, holds, words, both)
+    # Where something else is in its Secrets, what stands in front was shown with the first.
+    return case, (words, seen, mine) if holds == "postgresql" else (case.like(), holds)
+
+
+def cases(theatre, prefect, found):
+    """All cases of these pairs; what cannot be run here, with the reason."""
+    kept, unrun = {}, {}
+    wanted = [(*each, holds) for each in found for holds in contents(each[2])]
+    # Short processes, which are waited for: more of them than there are processors.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        tries = [pool.submit(dry, theatre, prefect, *each) for each in wanted]
+    for (path, _, _, holds), tried in zip(wanted, tries, strict=True):
+        try:
+            case, key = tried.result()
+            kept.setdefault(key, case)
+        except Unsupported as error:
+            unrun[f"{path.name} ({prefect}, {holds})"] = str(error).strip()
+    return list(kept.values()), unrun
 
 
 class Play:
-    """Runs cases, and keeps what was shown."""
+    """Runs cases of one Prefect, and keeps what was shown."""
 
-    def __init__(self, theatre, judges):
-        self.theatre, self.judges = theatre, judges
-        self.migrated = {}
-        self.harm, self.still, self.stopped, self.runs = [], [], [], 0
+    def __init__(self, theatre, judges, prefect):
+        self.theatre, self.judges, self.prefect = theatre, judges, prefect
+        self.lock = threading.Lock()
+        self.harm, self.runs, self.shown = [], [], collections.Counter()
+        self.still, self.stopped, self.migrated = {}, {}, {}
 
     def empty(self, case):
         """On an empty database, and again on what that has made of it."""
         database = self.theatre.database()
-        stage = self.theatre.stage(case.prefect, case.holds, database)
-        judged = self.run(case, stage, "empty")
-        if judged["starts"]:
-            self.run(case, stage, "migrated")
-            kept = judged["name"] if judged["driver"] == "sqlite" else database
-            self.migrated.setdefault((case.prefect, judged["driver"]), kept)
+        stage = self.theatre.stage(self.prefect, case.holds, database)
+        judged = self.judges.judge(stage, case.server)
+        code = self.look(case, judged, "empty", stage.run(case.ours, SECONDS))
+        if judged["starts"] and not code:
+            self.look(case, judged, "migrated", stage.run(case.ours, SECONDS))
+            sqlite = judged["driver"] == "sqlite"
+            if not case.unnamed():
+                kept = judged["name"] if sqlite else database
+                self.migrated.setdefault(judged["driver"], kept)
 
     def again(self, case):
         """On a database that this Prefect has migrated."""
-        database = self.migrated[case.prefect, "postgresql"]
-        stage = self.theatre.stage(case.prefect, case.holds, database)
-        judged = self.judge(case, stage)
+        stage = self.theatre.stage(self.prefect, case.holds, self.on("postgresql"))
+        process = None
+        if not case.on_sqlite():
+            process = stage.run(case.ours, SECONDS)
+            needs = f"as Prefect {self.prefect} needs it"
+            if process.process.returncode == 0 and needs in process.output():
+                # It has seen the schema: there is nothing to judge, which takes longer.
+                self.runs.append(case)
+                self.shown["postgresql"] += 1
+                return
+        judged = self.judges.judge(stage, case.server)
         if judged["driver"] == "sqlite":
-            shutil.copy(self.migrated[case.prefect, "sqlite"], judged["name"])
-        self.run(case, stage, "migrated", judged)
+            shutil.copy(self.on("sqlite"), judged["name"])
+            process = None  # that was an empty one
+        process = process or stage.run(case.ours, SECONDS)
+        self.look(case, judged, "migrated", process)
 
-    def judge(self, case, stage):
-        env, words = stage.called(case.server)
-        return self.judges.ask(stage, env, words)
+    def on(self, driver):
+        """What has been migrated; where nothing of ours has done so, by Prefect alone."""
+        with self.lock:
+            if driver not in self.migrated:
+                database = self.theatre.database()
+                stage = self.theatre.stage(self.prefect, driver, database)
+                env = migration.environment(self.prefect, stage.home, stage.url())
+                plain = migration.Process(migration.UPGRADE, env, stage.root / "log")
+                assert plain.wait() == 0, plain.output()
+                file = stage.root / "data/prefect.db"
+                self.migrated[driver] = file if driver == "sqlite" else database
+            return self.migrated[driver]
 
-    def run(self, case, stage, state, judged=None):
-        judged = judged or self.judge(case, stage)
-        where = f"{case.name()}, {state} database"
-        process = stage.run(case.ours)
-        self.runs += 1
-        code, said = process.process.returncode, process.output()
+    def look(self, case, judged, state, process):
+        """Note how our container ended, where the server would start and where not."""
+        code, output = process.process.returncode, process.output()
+        self.runs.append(case)
         if not judged["starts"]:
-            self.still.append(f"{where}: {judged['why']}")
-        elif code and judged["driver"] == "sqlite" and "names a PostgreSQL" in said:
-            self.stopped.append(where)  # the manifest shows one, and it is not read
-        elif code:
-            self.harm.append(
-                f"{where}: exit {code}: {' '.join(case.words)}\n{said[-900:]}"
-            )
-        return judged
+            self.still[case.name()] = judged["why"]
+        elif not code:
+            self.shown[judged["driver"]] += 1
+        elif judged["driver"] == "sqlite" and "names a PostgreSQL" in output:
+            self.stopped[case.name()] = output
+        else:
+            words = " ".join(case.words)
+            end = f"exit {code}: {words}\n{output[-900:]}"
+            self.failed(case, f"{state} database: {end}")
+        return code
+
+    def failed(self, case, why):
+        self.harm.append(f"{case.name()}: {why}\n{case.path}")
 
     def all(self, cases):
         first = {}
@@ -303,23 +324,114 @@ class Play:
         first = list(first.values())
         self.at_once(self.empty, first)
         self.at_once(self.again, [case for case in cases if case not in first])
+        return len(first)
 
-    @staticmethod
-    def at_once(do, cases):
+    def at_once(self, do, cases):
+        def tried(case):
+            try:
+                do(case)
+            except Exception as error:  # noqa: BLE001 (the others are to be shown too)
+                self.failed(case, repr(error))
+
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(do, cases))
+            list(pool.map(tried, cases))
+
+
+@pytest.fixture(scope="module")
+def theatre(open_directory):
+    theatre = Theatre(open_directory())
+    yield theatre
+    theatre.server.stop()
+
+
+@pytest.fixture(scope="module")
+def judges():
+    judges = Judges()
+    yield judges
+    judges.end()
+
+
+def of(table, prefect):
+    return {name: why for name, why in table.items() if f"({prefect}, " in name}
 
 
 @pytest.mark.timeout(1800)
-def test_fixtures(theatre, judges, note):
-    """Each case that `check` does not refuse: our container exits 0 on an empty and on a migrated
-    database wherever the server itself would start."""
-    found, unrun = cases(theatre, sorted((FIXTURES / "cases").glob("*.yaml")))
-    play = Play(theatre, judges)
-    play.all(found)
+@pytest.mark.parametrize("prefect", RELEASES)
+def test_manifests(theatre, judges, note, tmp_path, prefect):
+    """Each container that is added to a fixture or a generated manifest which `check` does not
+    refuse exits 0 on a migrated database, and each kind of them (script or plain call, PostgreSQL
+    or SQLite, what the Secrets hold) on an empty one before, wherever the server would start."""
+    sources = [*fixtures(prefect), *generated.written(tmp_path, prefect)]
+    found, refused = told_apart(sources, prefect)
+    every, unrun = cases(theatre, prefect, found)
+    play = Play(theatre, judges, prefect)
+    empty = play.all(every)
+    note(
+        f"{len(sources)} manifests, {refused} of them refused: {len(every)} containers, "
+        f"{len(play.runs)} runs, {empty} from an empty database; "
+        f"{len(play.still)} of servers that do not start, {len(play.stopped)} stopped for a "
+        f"PostgreSQL that is not read, {len(unrun)} not run"
+    )
     assert not play.harm, "\n\n".join(play.harm)
-    assert not unrun
-    # Else little would be shown.
-    assert not play.still, "\n".join(play.still)
-    assert play.runs >= 20
-    note(f"{play.runs} runs of {len(found)} kinds of containers")
+    assert unrun == of(UNRUN, prefect)
+    assert play.still == of(STILL, prefect)
+    assert play.stopped.keys() == of(STOPPED, prefect).keys()
+    assert min(play.shown["postgresql"], play.shown["sqlite"]) >= 4, play.shown
+
+
+# --- whether the judge is right -----------------------------------------------------------
+
+STARTS = {
+    "a Secret": (OLDEST, "postgresql", {"source": "a key of a Secret", "call": "tini", "name": OLD_URL}),
+    "references": (RECENT, "postgresql", {"source": "references", "call": "a shell"}),
+    "its parts": (NEWEST, "postgresql", {"source": "its parts"}),
+    "a file": (NEWEST, "sqlite", {"source": "a value", "call": "uv", "driver": "sqlite+aiosqlite"}),
+    "a name that is not read": (OLDEST, "sqlite", {"source": "a value"}),
+    "a sync driver": (NEWEST, None, {"source": "a value", "driver": "postgresql"}),
+    "no such database": (RECENT, None, {"source": "a value"}),
+}  # fmt: skip
+USUAL = {"call": "prefect", "driver": "postgresql+asyncpg", "name": URL, "policy": "enforce"}  # fmt: skip
+
+
+def comes_up(process, port):
+    """Whether a server answers, or ends before."""
+    address = f"http://{HOST}:{port}/api/health"
+
+    def known():
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.status
+        except (OSError, http.client.HTTPException):
+            return not process.running() and "ended"
+
+    return until(known, 240, "the server answers or ends") == 200
+
+
+@pytest.mark.parametrize(
+    "which", STARTS, ids=[f"{name}, {start[0]}" for name, start in STARTS.items()]
+)
+def test_real_starts(theatre, judges, note, which):
+    """What is taken for a server that would start does: it migrates its database and answers; what
+    is not ends."""
+    prefect, wanted, chosen = STARTS[which]
+    manifest = generated.manifest({**USUAL, **chosen, "release": prefect})
+    (server,) = next(pods([manifest]))["containers"]
+    database = "absent" if which == "no such database" else theatre.database()
+    if database == "absent":
+        theatre.execute("CREATE ROLE absent_free SUPERUSER LOGIN IN ROLE free")
+    stage = theatre.stage(prefect, "postgresql", database)
+    judged = judges.judge(stage, server)
+    assert (judged["starts"], judged["driver"]) == (wanted is not None, wanted), judged
+    port = free_port()
+    began = time.monotonic()
+    process = stage.start(server, PREFECT_SERVER_API_PORT=str(port))
+    try:
+        assert comes_up(process, port) == judged["starts"], process.output()
+    finally:
+        process.kill()
+    if wanted == "sqlite":
+        assert Path(judged["name"]).stat().st_size
+    if wanted == "postgresql":
+        with theatre.server.connect(database) as db:
+            assert db.execute("SELECT to_regclass('flow_run')").fetchone() != (None,)
+    note(f"{time.monotonic() - began:.1f} s")

@@ -2,15 +2,19 @@
 
 A line is JSON: {"env", "cwd", "words"}. The answer is a line of JSON too: {"starts", "driver",
 "name", "why"}. Each is tried in a process of its own, which has that environment and nothing else:
-Prefect reads its settings, makes its database interface, and its own engine connects and asks.
-What Prefect is made of is imported before, so that an answer takes a second and no more.
+Prefect has the command, reads its settings, makes its database interface, and its own engine
+connects and asks.
+What Prefect is made of is imported before, so that an answer takes a second or two of a processor,
+and not four.
 """
 
 import asyncio
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
+import select
+import signal
 import sys
 import warnings
 
@@ -20,15 +24,25 @@ for name in (
     "alembic.config",
     "asyncpg",
     "aiosqlite",
+    "cryptography.x509",
     "fastapi",
-    "pydantic",
+    "griffe",
+    "httpx",
+    "jinja2",
+    "jsonschema",
+    "pendulum",
+    "pydantic_settings",
+    "rich.console",
     "sqlalchemy.ext.asyncio",
     "sqlalchemy.orm",
+    "websockets",
 ):
     with contextlib.suppress(ImportError):  # it saves time, no more
         importlib.import_module(name)
 
-DEAD = {"starts": False, "driver": None, "name": None, "why": "died"}
+DEAD = {"starts": False, "driver": None, "name": None}
+# An engine has so long to connect; whoever has said nothing after the second has no answer.
+CONNECTS, ANSWERS = 30, 60
 
 
 async def asked(interface):
@@ -48,10 +62,14 @@ def answer(case):
     for place, word in enumerate(words[:-1]):
         if word in ("-p", "--profile"):
             os.environ["PREFECT_PROFILE"] = words[place + 1]
+    if "orion" in words and not importlib.util.find_spec("prefect.cli.orion"):
+        return {**DEAD, "why": "no command `orion`"}
     try:
         from prefect.server.database.dependencies import provide_database_interface
 
-        found = asyncio.run(asyncio.wait_for(asked(provide_database_interface()), 30))
+        found = asyncio.run(
+            asyncio.wait_for(asked(provide_database_interface()), CONNECTS)
+        )
     except BaseException as error:  # noqa: BLE001 (whatever stops Prefect is the answer)
         return {**DEAD, "why": type(error).__name__}
     return {"starts": True, "driver": found[0], "name": found[1], "why": ""}
@@ -68,9 +86,13 @@ def main():
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader) as told:
+            answers = select.select([told], [], [], ANSWERS)[0]
+            if not answers:
+                os.kill(child, signal.SIGKILL)
             text = told.read()
         os.waitpid(child, 0)
-        print(text or json.dumps(DEAD), flush=True)
+        why = "died" if answers else f"no answer within {ANSWERS} s"
+        print(text or json.dumps({**DEAD, "why": why}), flush=True)
 
 
 if __name__ == "__main__":
