@@ -207,7 +207,7 @@ def titles(text):
     """The column of the table that says what its tests show, as the table has it."""
     _, _, rows = text.partition("| suite | shown |")
     ours, _, _ = rows.partition("<!-- clusters:")
-    lines = [line.split(" | ") for line in ours.splitlines()[2:] if line]
+    lines = [line.split(" | ") for line in ours.splitlines()[2:] if " | " in line]
     return {cells[1] for cells in lines}
 
 
