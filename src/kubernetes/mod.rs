@@ -1,5 +1,6 @@
 //! The Kubernetes objects that are judged: workloads, their pod templates, containers, images, quantities.
 
+pub mod annotations;
 pub mod expand;
 pub mod image;
 pub mod kind;
@@ -39,7 +40,7 @@ pub struct Workload<'a> {
     pub terminating: bool,
     /// Its own annotations, not those of its pods; `None` where none can be written (no metadata, or no map under
     /// `annotations`).
-    pub own_annotations: Option<object::OwnAnnotations<'a>>,
+    pub own_annotations: Option<annotations::OwnAnnotations<'a>>,
     /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
     pub(crate) volumes_by_name: OnceCell<Vec<usize>>,
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use json_patch::jsonptr::Pointer;
 
+use super::annotations::own_annotations;
 use super::{Class, PodTemplate, Rollout, Workload};
 use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
 use crate::kubernetes::kind::{GroupVersionKind, KindSetting, Owner, SPEC_TEMPLATE};
@@ -183,29 +184,6 @@ impl Strategy<'_> {
             _ => Rollout::Overlapping,
         }
     }
-}
-
-/// The workload's own annotations. Their values stay text: among them is the manifest as it was last applied.
-#[derive(Default, serde::Deserialize)]
-#[serde(transparent)]
-pub struct OwnAnnotations<'a>(#[serde(borrow)] BTreeMap<Text<'a>, Raw<'a>>);
-
-impl OwnAnnotations<'_> {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value of `key`, where it is a text.
-    pub fn get(&self, key: &str) -> Option<String> {
-        serde_json::from_str(self.0.get(key)?.get()).ok()
-    }
-}
-
-/// `None` for what is no map; there is none where nothing or `null` stands.
-fn own_annotations(text: Option<Raw<'_>>) -> Option<OwnAnnotations<'_>> {
-    let Some(text) = text else { return Some(OwnAnnotations::default()) };
-    serde_json::from_str(text.get()).ok()
 }
 
 /// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
