@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::Simd;
 use base64::engine::general_purpose::PAD;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::decision::{Decision, Endpoint};
 use crate::json::Unreadable;
@@ -36,9 +37,9 @@ struct Response<'a> {
     audit_annotations: Option<AuditAnnotations>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
-    /// A JSON Patch in base64, which is what Go reads into `[]byte`.
+    /// A JSON Patch in base64, which is what Go reads into `[]byte`. Raw: base64 holds nothing to escape.
     #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
+    patch: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -202,15 +203,19 @@ pub fn field_path(pointer: &str) -> String {
     path
 }
 
-/// Text in base64. The engine asks the processor what it can do, once.
-fn base64(text: &str) -> String {
+/// Text in base64, as a JSON string. The engine asks the processor what it can do, once.
+fn base64(text: &str) -> Box<RawValue> {
     static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
-    ENGINE.encode(text)
+    let mut quoted = String::with_capacity(text.len().div_ceil(3) * 4 + 2);
+    quoted.push('"');
+    ENGINE.encode_string(text, &mut quoted);
+    quoted.push('"');
+    RawValue::from_string(quoted).expect("base64 in quotes is JSON")
 }
 
 fn write(response: Response<'_>) -> Vec<u8> {
     let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
-    let patch = review.response.patch.as_ref().map_or(0, String::len);
+    let patch = review.response.patch.as_ref().map_or(0, |patch| patch.get().len());
     let mut body = Vec::with_capacity(patch + 512);
     serde_json::to_writer(&mut body, &review).expect("strings and booleans always serialise");
     body

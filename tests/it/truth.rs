@@ -86,7 +86,11 @@ impl Recorded {
     /// The rule that has to find it, and whether it has to, by what that Prefect did.
     fn wanted(&self, run: &Run) -> (&'static str, bool) {
         match &*self.kind {
-            "workers" => ("PSG401", run.exit == Some(1) && run.said.starts_with("Multi-worker")),
+            "workers" => {
+                let refused =
+                    ["Multi-worker", "Number of workers"].iter().any(|what| run.said.starts_with(what));
+                ("PSG401", run.exit == Some(1) && refused)
+            }
             "name" => ("PSG203", run.exit == Some(0)),
             // Marked as migrated and not migrated: the upgrade has nothing left to do.
             "effect" => ("PSG203", run.exit == Some(0) && run.said == "1 version, without tables"),

@@ -128,6 +128,7 @@ CASES = [
     workers("no lease storage", "--workers", "2", env=without("LEASE_STORAGE")),
     workers("all of it in Redis", "--workers", "2", env=REDIS),
     workers("one worker", "--workers", "1", url=SQLITE),
+    workers("no worker", "--workers", "0"),
     name("server", "database", "reset"),
     name("Server", "DataBase", "RESET"),
     name("server", "data-base", "re_set"),
