@@ -15,7 +15,7 @@ fn lay_out(folder: &Path) {
     write("server.yaml", SERVER.as_bytes());
     write("servers.yaml", format!("{SERVER}---\n{second}").as_bytes());
     write("values.yaml", b"replicas: 2\n");
-    write("latin1.yaml", b"name: caf\xe9\n");
+    write("latin1.yaml", b"name: \xe9\n");
     write("broken.yaml", b"kind: Deployment\nname: 'open\n");
     write("template.yaml", b"kind: Deployment\nimage: {{ .Values.image }}\n");
     write("twice.yaml", b"kind: Deployment\nkind: StatefulSet\n");
