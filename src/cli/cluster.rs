@@ -1,6 +1,7 @@
 //! What `audit` and `eject` share: which cluster, which namespaces.
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -76,12 +77,14 @@ fn tried() -> String {
 }
 
 /// Why the kubeconfig cannot be used, unless it is not there at all.
-fn why_unusable(error: &dyn Error) -> String {
+fn why_unusable(error: &(dyn Error + 'static)) -> String {
     let cause = root(error);
-    if cause.contains("os error 2") { String::new() } else { format!(" ({cause})") }
+    let is_not_there =
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if is_not_there { String::new() } else { format!(" ({cause})") }
 }
 
-fn unusable(error: &dyn Error) -> anyhow::Error {
+fn unusable(error: &(dyn Error + 'static)) -> anyhow::Error {
     anyhow!("cannot use the kubeconfig: {}", root(error))
 }
 
@@ -104,12 +107,12 @@ pub(super) fn unreachable_at(address: &str, error: anyhow::Error) -> anyhow::Err
 }
 
 /// The cause at the bottom: kube's errors repeat theirs at every level.
-fn root(error: &dyn Error) -> String {
+fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    cause
 }
 
 /// Runs one command's work to its end.

@@ -121,7 +121,7 @@ fn rules(text: &mut String) {
 /// An explanation in lines that begin with `##`.
 fn explain(words: &str, indent: &str, text: &mut String) {
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    for line in wrapped(&words, WIDTH + 1 - indent.len()) {
+    for line in wrapped(&words, WIDTH - indent.len()) {
         text.push_str(&format!("## {indent}{line}\n"));
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
                 anyhow::bail!("{place}: {}; {}", error.what, error.help);
             }
             for object in document.objects() {
-                if !is_wanted(args, object.name()) {
+                if args.server.as_deref().is_some_and(|wanted| wanted != object.name()) {
                     if object.node.to_json().pointer("/spec/template").is_some() {
                         others.push(format!("`{}`", printable(object.name())));
                     }
@@ -118,20 +118,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
 
 /// The error where there is nothing to make a Job for.
 fn none_found(args: &Args, others: &[String]) -> String {
-    let file = &args.file;
+    let file = printable(&args.file);
     match &args.server {
         Some(name) if !others.is_empty() => {
-            format!("`{file}` holds no Prefect server `{}`, but {}", printable(name), others.join(", "))
+            let (name, others) = (printable(name), others.join(", "));
+            format!("`{file}` holds no Prefect server `{name}`; the other workloads in it are {others}")
         }
         Some(name) => format!("`{file}` holds no Prefect server `{}`", printable(name)),
         None => format!(
             "`{file}` holds no Prefect server; name the file of the Deployment or StatefulSet that starts it"
         ),
     }
-}
-
-fn is_wanted(args: &Args, name: &str) -> bool {
-    args.server.as_deref().is_none_or(|wanted| wanted == name)
 }
 
 /// A Job, or why there can be none; and whether it is for a server that answers requests.

@@ -19,9 +19,9 @@ use crate::text::{clip, printable};
 /// Shows where the migration of each Prefect server stands. Changes nothing.
 ///
 /// Prints one line for each server: migrated, migrating, waiting, failing, drifted, not guarded, or idle (scaled to zero,
-/// or with no need of a migration by the guard). It lists Deployments, StatefulSets and Pods, and needs no verb but `list`. Exit codes: 0 when every
-/// server is migrated or idle, 1 when one is failing, drifted or not guarded, 2 when the cluster could not be read, 3 when
-/// one is migrating or waiting.
+/// or with no need of a migration by the guard). It lists Deployments, StatefulSets and Pods, and needs no verb but
+/// `list`. Exit codes: 0 when every server is migrated or idle, 1 when one is failing, drifted or not guarded, 2 when the
+/// cluster could not be read, 3 when one is migrating or waiting.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only servers of these names.

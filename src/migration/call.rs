@@ -297,15 +297,16 @@ fn interpreter<'a>(server: &Server<'a>, position: Option<Position>) -> Option<Wo
         Program::PythonModule | Program::AsgiModule => Some(Cow::Borrowed(token)),
         Program::RunnerModule => Some(Cow::Borrowed("python")),
         Program::Packaged => None,
-        Program::Prefect | Program::Asgi
-            if token.rsplit_once('/').is_some_and(|(dir, _)| dir.ends_with("/bin")) =>
-        {
-            Some(sibling(token, "python"))
-        }
-        Program::Prefect | Program::Asgi if token.contains('/') => None,
+        Program::Prefect | Program::Asgi if token.contains('/') => python_beside(token),
         Program::Prefect | Program::Asgi if position.in_runner => Some(Cow::Borrowed("python")),
         Program::Prefect | Program::Asgi => bare(),
     }
+}
+
+/// The Python of a program that is called by its path in a `bin`.
+pub(super) fn python_beside(program: &str) -> Option<Word<'static>> {
+    let (directory, _) = program.rsplit_once('/')?;
+    directory.ends_with("/bin").then(|| sibling(program, "python"))
 }
 
 pub(super) fn is_official(image: &str) -> bool {
@@ -313,7 +314,7 @@ pub(super) fn is_official(image: &str) -> bool {
 }
 
 /// Another program of the same directory: `/venv/bin/uvicorn` → `/venv/bin/prefect`.
-pub(super) fn sibling(path: &str, name: &'static str) -> Word<'static> {
+fn sibling(path: &str, name: &'static str) -> Word<'static> {
     match path.rsplit_once('/') {
         Some((directory, _)) => Cow::Owned(format!("{directory}/{name}")),
         None => Cow::Borrowed(name),

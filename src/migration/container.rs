@@ -70,6 +70,7 @@ fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, 
 ///
 /// `resources` are the server's where the policy has none: initContainers run before it, so they add nothing to the
 /// pod's effective request.
+///
 /// `command` and `args` are those of `call`, unchanged: staleness compares with `call`, and takes words that stand before it
 /// for another webhook's.
 ///

@@ -94,10 +94,7 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
             }
             Fix::Remove { index } => operations.push(Operation::remove(list.with_trailing_token(*index))),
             Fix::Lock { index, command, args, message_policy } => {
-                lock(&mut operations, workload, *index, [command, args]);
-                if let Some(policy) = message_policy {
-                    operations.push(message_policy_of(workload, *index, policy));
-                }
+                lock(&mut operations, workload, *index, [command, args], *message_policy);
             }
             Fix::Pin { .. } => {}
         }
@@ -105,13 +102,20 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
     operations
 }
 
-/// Puts a command line in the place of an ordinary container's.
-fn lock(operations: &mut Vec<Operation>, workload: &Workload<'_>, index: usize, line: [&Vec<String>; 2]) {
+/// Puts a command line in the place of an ordinary container's, and says where the kubelet takes its last words from.
+fn lock(
+    operations: &mut Vec<Operation>,
+    workload: &Workload<'_>,
+    index: usize,
+    line: [&Vec<String>; 2],
+    message_policy: Option<&str>,
+) {
     let list = workload.template_pointer.concat(Pointer::from_static("/spec/containers"));
+    let at = list.with_trailing_token(index);
     let container = &workload.template.spec.containers[index];
     let fields = [("command", &container.command), ("args", &container.args)];
     for ((field, present), wanted) in fields.into_iter().zip(line) {
-        let path = list.with_trailing_token(index).with_trailing_token(field);
+        let path = at.with_trailing_token(field);
         if present.iter().map(|word| &**word).ne(wanted.iter().map(String::as_str)) {
             operations.push(match (present.is_empty(), wanted.is_empty()) {
                 (true, _) => Operation::add(path, json(wanted)),
@@ -120,15 +124,10 @@ fn lock(operations: &mut Vec<Operation>, workload: &Workload<'_>, index: usize, 
             });
         }
     }
-}
-
-/// Sets where the kubelet takes an ordinary container's last words from.
-fn message_policy_of(workload: &Workload<'_>, index: usize, policy: &str) -> Operation {
-    let list = workload.template_pointer.concat(Pointer::from_static("/spec/containers"));
-    let path = list.with_trailing_token(index).with_trailing_token("terminationMessagePolicy");
-    let absent = workload.template.spec.containers[index].termination_message_policy.is_none();
-    let set = if absent { Operation::add } else { Operation::replace };
-    set(path, json(&policy))
+    let is_absent = container.termination_message_policy.is_none();
+    let set = if is_absent { Operation::add } else { Operation::replace };
+    let path = at.with_trailing_token("terminationMessagePolicy");
+    operations.extend(message_policy.map(|policy| set(path, json(&policy))));
 }
 
 fn place(

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::call::{CommandLine, is_official, lockable, sibling, split};
+use super::call::{CommandLine, is_official, lockable, python_beside, split};
 use super::preparation::names_arguments;
 use super::script::{SCRIPT, Wish};
 use crate::kubernetes::Container;
@@ -67,7 +67,7 @@ pub(super) fn without(container: &Container<'_>) -> Option<Vec<String>> {
 fn python<'a>(job: &Server<'_>, call: &Call, words: &[&str]) -> Option<Cow<'a, str>> {
     let (program, found) = match *words {
         ["prefect"] => ("prefect", is_official(&job.container.image).then_some(Cow::Borrowed("python"))),
-        [program] => (program, Some(sibling(program, "python")).filter(|_| program.contains("/bin/"))),
+        [program] => (program, python_beside(program)),
         [program, "-m", "prefect"] => (program, Some(Cow::Owned(program.to_owned()))),
         _ => return None,
     };

@@ -1,8 +1,8 @@
 //! Manifests as they went wrong for somebody, and streams whose objects speak of each other: what `check` says.
 //!
-//! A file below `tests/fixtures/cases` begins with what it shows, what is expected (`# expect: PSG103 deny`, or `clean`)
-//! where it matters, a part of what is said (`# says: …`), in the report or beside it, and what is injected, if anything
-//! (`# injects: …`, the container's words; `SCRIPT` is ours). A password in one of them is `hunter2`, and is never said.
+//! A file below `tests/fixtures/cases` begins with what it shows, what is expected (`# expect: PSG103 deny`, or `clean`),
+//! where it matters a part of what is said (`# says: …`), in the report or beside it, and what is injected (`# injects: …`,
+//! the container's words, in which `SCRIPT` is ours; or `nothing`). A password in one of them is `hunter2`, and is never said.
 
 use std::collections::BTreeSet;
 use std::fs;
