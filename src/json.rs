@@ -117,7 +117,8 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(part: Raw<'a>) -> Result<T, Unreadabl
 }
 
 /// A view that is read from an object alone.
-struct Object<T>(T);
+#[derive(Clone)]
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -159,8 +160,17 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let list: Vec<Object<T>> = null_is_default(deserializer)?;
-    Ok(list.into_iter().map(|Object(view)| view).collect())
+    objects_or_none(deserializer).map(Option::unwrap_or_default)
+}
+
+/// For a field that may hold a list of views.
+pub(crate) fn objects_or_none<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list: Option<Vec<Object<T>>> = Option::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|Object(view)| view).collect()))
 }
 
 /// Reads `null` as the default, as Go's decoder does.
@@ -170,6 +180,12 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a part whose shape nobody promises; what has another one reads as the default. A kind that the policy names may
+/// mean something else by `replicas` or `strategy` than a Deployment.
+pub(crate) fn odd_is_default<'a, T: Deserialize<'a> + Default>(part: Option<Raw<'a>>) -> T {
+    part.and_then(|part| serde_json::from_str(part.get()).ok()).unwrap_or_default()
 }
 
 /// Parses once more to learn where it failed; the happy path does not pay for it.

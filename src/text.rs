@@ -36,6 +36,10 @@ pub fn one_line(text: &str, limit: usize) -> String {
 /// The text with a blank for each character that would not show as itself: nothing that somebody wrote may end a
 /// line, move the cursor of a terminal, or turn round what stands beside it.
 pub fn printable(text: &str) -> String {
+    // Most of what is shown.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     text.chars().map(printable_char).collect()
 }
 

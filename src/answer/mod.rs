@@ -3,7 +3,7 @@
 pub mod notice;
 pub mod respond;
 
-use crate::decision::{Decision, Endpoint, decide};
+use crate::decision::{Decision, Endpoint, decide, decide_around};
 use crate::json::Unreadable;
 use crate::policy::{Mode, Policy};
 use crate::review::{self, Request, prefilter};
@@ -83,28 +83,46 @@ impl Verdict {
 
 /// Answers the body of one POST to `/mutate` or `/validate`. Pure: the answer depends on the bytes and the policy
 /// alone. Never panics on any input.
+///
+/// One pass reads a review of a workload as it should be. Whatever else comes is read again with its object as text, and
+/// that says what is wrong with it.
 pub fn answer(endpoint: Endpoint, body: &[u8], policy: &Policy) -> Answer {
+    let names_prefect = prefilter::names_prefect(body);
+    if names_prefect
+        && let Ok(request) = review::decode_around(body)
+        && let Some(decided) = decide_around(endpoint, &request, policy)
+    {
+        return answer_decided(endpoint, &request, decided, policy);
+    }
     match review::decode(body) {
         Err(refused) => refuse(&refused),
-        Ok(request) if !prefilter::names_prefect(body) => {
+        Ok(request) if !names_prefect => {
             Answer { status: 200, body: respond::allow(&request.uid), record: Record::of_request(&request) }
         }
-        Ok(request) => match decide(endpoint, &request, policy) {
-            Ok(decision) => Answer {
-                status: 200,
-                body: respond::respond(endpoint, &request.uid, &decision),
-                record: Record::new(endpoint, &request, &decision),
-            },
-            Err(error) => {
-                let mode = policy.settings(&request.namespace).mode;
-                Answer {
-                    status: 200,
-                    body: respond::unreadable(endpoint, mode, &request.uid, &error),
-                    record: Record::of_unreadable(endpoint, mode, &request, &error),
-                }
-            }
-        },
+        Ok(request) => answer_decided(endpoint, &request, decide(endpoint, &request, policy), policy),
     }
+}
+
+/// The answer to a request that was decided, or whose object could not be read.
+fn answer_decided<O>(
+    endpoint: Endpoint,
+    request: &Request<'_, O>,
+    decided: Result<Decision, Unreadable>,
+    policy: &Policy,
+) -> Answer {
+    let (body, record) = match decided {
+        Ok(decision) => {
+            (respond::respond(endpoint, &request.uid, &decision), Record::new(endpoint, request, &decision))
+        }
+        Err(error) => {
+            let mode = policy.settings(&request.namespace).mode;
+            (
+                respond::unreadable(endpoint, mode, &request.uid, &error),
+                Record::of_unreadable(endpoint, mode, request, &error),
+            )
+        }
+    };
+    Answer { status: 200, body, record }
 }
 
 /// The answer to what is no AdmissionReview.
@@ -116,7 +134,7 @@ fn refuse(refused: &review::Refused) -> Answer {
 }
 
 impl Record {
-    fn of_request(request: &Request<'_>) -> Self {
+    fn of_request<O>(request: &Request<'_, O>) -> Self {
         Record {
             uid: request.uid.to_string(),
             operation: request.operation.to_string(),
@@ -128,7 +146,7 @@ impl Record {
         }
     }
 
-    fn new(endpoint: Endpoint, request: &Request<'_>, decision: &Decision) -> Self {
+    fn new<O>(endpoint: Endpoint, request: &Request<'_, O>, decision: &Decision) -> Self {
         let mut rules: Vec<(&'static Rule, Severity)> = Vec::new();
         for finding in &decision.findings {
             if !rules.contains(&(finding.rule, finding.severity)) {
@@ -151,7 +169,12 @@ impl Record {
         Record { verdict, rules, edits, exempted, reason, notable, ..Record::of_request(request) }
     }
 
-    fn of_unreadable(endpoint: Endpoint, mode: Mode, request: &Request<'_>, error: &Unreadable) -> Self {
+    fn of_unreadable<O>(
+        endpoint: Endpoint,
+        mode: Mode,
+        request: &Request<'_, O>,
+        error: &Unreadable,
+    ) -> Self {
         let denies = endpoint == Endpoint::Validate && mode == Mode::Enforce;
         let verdict = if denies { Verdict::Deny } else { Verdict::Warn };
         Record { verdict, problem: Some(one_line(&error.to_string(), 512)), ..Record::of_request(request) }

@@ -1,13 +1,14 @@
 //! A decision as the AdmissionReview that goes back.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::sync::LazyLock;
 
-use base64::Engine as _;
 use base64::engine::Simd;
 use base64::engine::general_purpose::PAD;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use base64::write::EncoderWriter;
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use crate::decision::{Decision, Endpoint};
 use crate::json::Unreadable;
@@ -37,9 +38,9 @@ struct Response<'a> {
     audit_annotations: Option<AuditAnnotations>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
-    /// A JSON Patch in base64, which is what Go reads into `[]byte`. Raw: base64 holds nothing to escape.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<Box<RawValue>>,
+    /// A JSON Patch.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "bytes")]
+    patch: Option<Vec<u8>>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +92,7 @@ pub fn respond(endpoint: Endpoint, uid: &str, decision: &Decision) -> Vec<u8> {
         Endpoint::Mutate => {
             let operations = decision.operations.iter().chain(&decision.annotations);
             response.patch_type = Some("JSONPatch");
-            response.patch = Some(base64(&migration::to_json(operations)));
+            response.patch = Some(migration::to_json(operations));
         }
         Endpoint::Validate => {
             response.audit_annotations = audit_annotations(decision);
@@ -203,20 +204,31 @@ pub fn field_path(pointer: &str) -> String {
     path
 }
 
-/// Text in base64, as a JSON string. The engine asks the processor what it can do, once.
-fn base64(text: &str) -> Box<RawValue> {
-    static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
-    let mut quoted = String::with_capacity(text.len().div_ceil(3) * 4 + 2);
-    quoted.push('"');
-    ENGINE.encode_string(text, &mut quoted);
-    quoted.push('"');
-    RawValue::from_string(quoted).expect("base64 in quotes is JSON")
+fn bytes<S: Serializer>(patch: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(patch.as_deref().unwrap_or_default())
+}
+
+/// Writes bytes as Go reads them into `[]byte`: in base64.
+struct GoBytes;
+
+impl Formatter for GoBytes {
+    fn write_byte_array<W: ?Sized + Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
+        // It asks the processor what it can do, once.
+        static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
+        writer.write_all(b"\"")?;
+        let mut text = EncoderWriter::new(&mut *writer, &*ENGINE);
+        text.write_all(value)?;
+        text.finish()?;
+        drop(text);
+        writer.write_all(b"\"")
+    }
 }
 
 fn write(response: Response<'_>) -> Vec<u8> {
     let review = Review { kind: "AdmissionReview", api_version: "admission.k8s.io/v1", response };
-    let patch = review.response.patch.as_ref().map_or(0, |patch| patch.get().len());
+    let patch = review.response.patch.as_ref().map_or(0, |patch| patch.len().div_ceil(3) * 4);
     let mut body = Vec::with_capacity(patch + 512);
-    serde_json::to_writer(&mut body, &review).expect("strings and booleans always serialise");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut body, GoBytes);
+    review.serialize(&mut serializer).expect("strings and booleans always serialise");
     body
 }

@@ -7,15 +7,16 @@ pub mod secret;
 
 use std::collections::BTreeSet;
 
-use crate::json::{self, Unreadable};
+use crate::json::{self, Object, Unreadable};
 use crate::kubernetes::Workload;
-use crate::kubernetes::object::{Located, classify, locate};
+use crate::kubernetes::kind::SPEC_TEMPLATE;
+use crate::kubernetes::object::{Found, Located, classify, locate};
 use crate::migration::blocker::Blocker;
 use crate::migration::plan::Before;
 use crate::migration::{self, Operation};
 use crate::policy::annotations::Own;
 use crate::policy::{Mode, Policy, Settings};
-use crate::review::Request;
+use crate::review::{Request, RequestAround};
 use crate::rule::{self, Finding, Fix, Level, Ratchet, Rule, Scope, Severity};
 use crate::rules::{self, CATALOGUE, Subject};
 use crate::text::one_line;
@@ -110,14 +111,43 @@ const REASON: usize = 200;
 /// # Errors
 /// When the object is not shaped as its kind should be; the error names the path and never a value.
 pub fn decide(endpoint: Endpoint, request: &Request<'_>, policy: &Policy) -> Result<Decision, Unreadable> {
-    let (Some(object), true) = (request.object, concerns_us(request)) else { return Ok(Decision::default()) };
-    let settings = policy.settings(&request.namespace);
-    if (&*request.kind.group, &*request.kind.kind) == ("", "Secret") {
-        return decide_secret(endpoint, request, settings);
+    if request.kind.is_secret() && concerns_us(request) {
+        return decide_secret(endpoint, request, policy.settings(&request.namespace));
     }
+    decide_workload(endpoint, request, policy, |object, found| locate(*object, found))
+}
+
+/// The same for a request whose objects were read in the same pass as the review. `None` where that is not enough: for a
+/// Secret, and for a kind that has its pod template elsewhere than a Deployment.
+///
+/// # Errors
+/// The same.
+pub fn decide_around(
+    endpoint: Endpoint,
+    request: &RequestAround<'_>,
+    policy: &Policy,
+) -> Option<Result<Decision, Unreadable>> {
+    let elsewhere = |found: Found<'_>| found.template != SPEC_TEMPLATE;
+    let needs_text =
+        request.kind.is_secret() || classify(&request.kind, policy.kinds()).is_some_and(elsewhere);
+    (!needs_text).then(|| {
+        decide_workload(endpoint, request, policy, |Object(object), found| Ok(object.clone().locate(found)))
+    })
+}
+
+fn decide_workload<'a, 'p: 'a, O>(
+    endpoint: Endpoint,
+    request: &Request<'a, O>,
+    policy: &'p Policy,
+    locate: impl Fn(&O, Found<'p>) -> Result<Located<'a, 'p>, Unreadable>,
+) -> Result<Decision, Unreadable> {
+    let (Some(object), true) = (&request.object, concerns_us(request)) else {
+        return Ok(Decision::default());
+    };
+    let settings = policy.settings(&request.namespace);
     let Some(found) = classify(&request.kind, policy.kinds()) else { return Ok(Decision::default()) };
     let located = locate(object, found.clone())?;
-    let before = match request.old_object.filter(|_| &*request.operation == "UPDATE") {
+    let before = match request.old_object.as_ref().filter(|_| &*request.operation == "UPDATE") {
         // An old object that cannot be read has nothing to say about the new one.
         Some(old) => locate(old, found).ok(),
         None => None,
@@ -175,7 +205,7 @@ fn decide_secret(
 }
 
 /// Deletions, connections and subresources (`scale`, `status`) pass unseen.
-fn concerns_us(request: &Request<'_>) -> bool {
+fn concerns_us<O>(request: &Request<'_, O>) -> bool {
     matches!(&*request.operation, "CREATE" | "UPDATE") && request.sub_resource.is_empty()
 }
 

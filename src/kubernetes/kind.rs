@@ -21,6 +21,13 @@ pub struct GroupVersionKind<'a> {
     pub kind: Text<'a>,
 }
 
+impl GroupVersionKind<'_> {
+    /// Kubernetes' own Secret.
+    pub fn is_secret(&self) -> bool {
+        (&*self.group, &*self.kind) == ("", "Secret")
+    }
+}
+
 /// An entry of `metadata.ownerReferences`.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]

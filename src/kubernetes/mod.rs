@@ -38,8 +38,7 @@ pub struct Workload<'a> {
     pub controller: Option<kind::Owner<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    /// Its own annotations, not those of its pods; `None` where none can be written (no metadata, or no map under
-    /// `annotations`).
+    /// Its own annotations, not those of its pods; `None` where none can be written, since there is no `metadata`.
     pub own_annotations: Option<annotations::OwnAnnotations<'a>>,
     /// The pod's volumes in the order of their names: thousands of mounts may ask for one each.
     pub(crate) volumes_by_name: OnceCell<Vec<usize>>,

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use json_patch::jsonptr::Pointer;
 
-use super::annotations::own_annotations;
+use super::annotations::OwnAnnotations;
 use super::{Class, PodTemplate, Rollout, Workload};
-use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, parse};
+use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, objects, odd_is_default, parse};
 use crate::kubernetes::kind::{GroupVersionKind, KindSetting, Owner, SPEC_TEMPLATE};
 use crate::kubernetes::pod::Text;
 
@@ -75,16 +75,16 @@ struct ClaimMeta<'a> {
     name: Text<'a>,
 }
 
-/// What lies around a pod template. What may be of another shape in a kind that the policy names stays text.
-#[derive(Default, serde::Deserialize)]
-struct Object<'a> {
+/// An object read around its pod template. What may be of another shape in a kind that the policy names stays text.
+#[derive(Clone, Default, serde::Deserialize)]
+pub struct Around<'a> {
     #[serde(borrow, default, deserialize_with = "object_or_none")]
     metadata: Option<Metadata<'a>>,
     #[serde(borrow, default, deserialize_with = "object")]
     spec: Spec<'a>,
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata<'a> {
     #[serde(borrow)]
@@ -92,12 +92,11 @@ struct Metadata<'a> {
     /// Read only with the template: an object that is not judged passes whatever stands here.
     #[serde(borrow)]
     owner_references: Option<Raw<'a>>,
-    /// The same.
-    #[serde(borrow)]
-    annotations: Option<Raw<'a>>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    annotations: OwnAnnotations<'a>,
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec<'a> {
     #[serde(borrow)]
@@ -118,7 +117,7 @@ pub struct Located<'a, 'p> {
     pub template: Option<Raw<'a>>,
     /// `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    around: Object<'a>,
+    around: Around<'a>,
 }
 
 /// Finds the template in an object.
@@ -126,13 +125,21 @@ pub struct Located<'a, 'p> {
 /// # Errors
 /// When the object, its `metadata` or its `spec` is something else than an object.
 pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
-    let around: Object<'a> = parse(object.get())?;
-    let template = match found.template {
-        pointer if pointer == SPEC_TEMPLATE => around.spec.template,
-        pointer => descend(object, pointer)?,
-    };
-    let terminating = around.metadata.as_ref().is_some_and(|own| own.deletion_timestamp.is_some());
-    Ok(Located { found, template, terminating, around })
+    let around: Around<'a> = parse(object.get())?;
+    let elsewhere = found.template != SPEC_TEMPLATE;
+    let mut located = around.locate(found);
+    if elsewhere {
+        located.template = descend(object, located.found.template)?;
+    }
+    Ok(located)
+}
+
+impl<'a> Around<'a> {
+    /// Where the template is, which for `found` is where Deployments have theirs.
+    pub fn locate<'p>(self, found: Found<'p>) -> Located<'a, 'p> {
+        let terminating = self.metadata.as_ref().is_some_and(|own| own.deletion_timestamp.is_some());
+        Located { found, template: self.spec.template, terminating, around: self }
+    }
 }
 
 impl Located<'_, '_> {
@@ -152,7 +159,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
     pub fn read(self, kind: Cow<'a, str>) -> Result<Option<Workload<'a>>, Unreadable> {
         let Some(text) = self.template else { return Ok(None) };
         let template = PodTemplate::read(text).map_err(|error| error.within(&path(self.found.template)))?;
-        let Object { metadata, spec } = self.around;
+        let Around { metadata, spec } = self.around;
         // The API server writes no other than a list of objects.
         let owners: Owners<'a> = odd_is_default(metadata.as_ref().and_then(|own| own.owner_references));
         let claims: Vec<ClaimTemplate<'a>> = odd_is_default(spec.volume_claim_templates);
@@ -170,7 +177,7 @@ impl<'a, 'p: 'a> Located<'a, 'p> {
             claim_templates: claims.into_iter().map(|claim| claim.metadata.name).collect(),
             controller: owners.0.into_iter().find(Owner::controls),
             terminating: self.terminating,
-            own_annotations: metadata.and_then(|own| own_annotations(own.annotations)),
+            own_annotations: metadata.map(|own| own.annotations),
             volumes_by_name: OnceCell::new(),
         }))
     }
@@ -184,12 +191,6 @@ impl Strategy<'_> {
             _ => Rollout::Overlapping,
         }
     }
-}
-
-/// Reads what has another shape than a Deployment's as the default: a kind that the policy names may mean
-/// something else by `replicas` or `strategy`.
-fn odd_is_default<'a, T: serde::Deserialize<'a> + Default>(text: Option<Raw<'a>>) -> T {
-    text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
 }
 
 /// A pointer as messages write it: `spec.template`.

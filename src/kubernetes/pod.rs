@@ -9,7 +9,9 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::json::{Raw, Unreadable, null_is_default, object, object_or_none, parse, read};
+use crate::json::{
+    Raw, Unreadable, null_is_default, object, object_or_none, objects, objects_or_none, parse, read,
+};
 
 /// Shows the named fields of a type and hides the rest: what stands in a manifest may be a password.
 macro_rules! show_only {
@@ -66,22 +68,47 @@ pub struct PodTemplate<'a> {
     /// The pod spec.
     #[serde(borrow, default, deserialize_with = "object")]
     pub spec: PodSpec<'a>,
+    #[serde(skip)]
+    text: Raw<'a>,
 }
 
 impl<'a> PodTemplate<'a> {
-    /// Reads a template, its containers each from its own text, which stays with them.
+    /// Reads a template; its text stays with it.
     ///
     /// # Errors
     /// When it is not shaped as it should be.
     pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
         let mut template: Self = read(text)?;
-        let spec = &mut template.spec;
-        let containers =
-            |texts: &[Raw<'a>], list: &str| read_all(texts, &format!("spec.{list}"), Container::read);
-        let inits = spec.init_texts.take().map(|texts| containers(&texts, "initContainers"));
-        spec.init_containers = inits.transpose()?;
-        spec.containers = containers(&std::mem::take(&mut spec.texts), "containers")?;
+        template.text = text;
+        let PodSpec { init_containers, containers, .. } = &mut template.spec;
+        let inits = init_containers.iter_mut().flatten();
+        for (list, containers) in [
+            ("initContainers", inits.enumerate().collect::<Vec<_>>()),
+            ("containers", containers.iter_mut().enumerate().collect()),
+        ] {
+            for (index, container) in containers {
+                container.read_lists().map_err(|error| error.within(&format!("spec.{list}[{index}]")))?;
+            }
+        }
         Ok(template)
+    }
+
+    /// The text of an initContainer, byte for byte. Not for printing: it may hold a password. Reads the template once
+    /// more, since few ask for it.
+    pub fn init_container_text(&self, index: usize) -> Option<Raw<'a>> {
+        #[derive(serde::Deserialize)]
+        struct Template<'a> {
+            #[serde(borrow)]
+            spec: Spec<'a>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Spec<'a> {
+            #[serde(borrow)]
+            init_containers: Vec<Raw<'a>>,
+        }
+        let template: Template<'a> = parse(self.text.get()).ok()?;
+        template.spec.init_containers.get(index).copied()
     }
 }
 
@@ -142,17 +169,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct PodSpec<'a> {
     /// `None` when absent or null: then a patch has to add the whole list.
-    #[serde(skip)]
+    #[serde(borrow, default, deserialize_with = "objects_or_none")]
     pub init_containers: Option<Vec<Container<'a>>>,
     /// The ordinary containers.
-    #[serde(skip)]
+    #[serde(borrow, default, deserialize_with = "objects")]
     pub containers: Vec<Container<'a>>,
-    /// The containers as text; what [`PodTemplate::read`] reads them from.
-    #[serde(borrow, rename = "initContainers")]
-    init_texts: Option<Vec<Raw<'a>>>,
-    /// See above.
-    #[serde(borrow, rename = "containers", default, deserialize_with = "null_is_default")]
-    texts: Vec<Raw<'a>>,
     /// The pod's volumes.
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub volumes: Vec<Volume<'a>>,
@@ -175,7 +196,7 @@ impl<'a> PodSpec<'a> {
     }
 }
 
-/// One container of a pod template. [`Container::read`] reads it: what serde derives leaves its lists empty.
+/// One container of a pod template. What serde derives leaves the lists empty whose entries are kept as text too.
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<'a> {
@@ -226,16 +247,17 @@ pub struct Container<'a> {
     lifecycle: Lifecycle<'a>,
     /// A probe can run a command too.
     #[serde(borrow, default, deserialize_with = "object")]
-    liveness_probe: Commands<'a>,
+    pub(super) liveness_probe: Probe<'a>,
     /// See above.
     #[serde(borrow, default, deserialize_with = "object")]
-    readiness_probe: Commands<'a>,
+    pub(super) readiness_probe: Probe<'a>,
     /// See above.
     #[serde(borrow, default, deserialize_with = "object")]
-    startup_probe: Commands<'a>,
-    #[serde(skip)]
-    text: Raw<'a>,
-    /// The lists that a migration container takes over, as text; what [`Container::read`] reads them from.
+    pub(super) startup_probe: Probe<'a>,
+    /// As written.
+    #[serde(borrow)]
+    pub(super) ports: Option<Raw<'a>>,
+    /// The lists that a migration container takes over, as text; what [`Container::read_lists`] reads.
     #[serde(borrow, rename = "env", default, deserialize_with = "null_is_default")]
     env_texts: Vec<Raw<'a>>,
     /// See above.
@@ -262,16 +284,21 @@ pub struct Written<'a> {
 #[serde(rename_all = "camelCase")]
 struct Lifecycle<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
-    post_start: Commands<'a>,
+    post_start: Probe<'a>,
     #[serde(borrow, default, deserialize_with = "object")]
-    pre_stop: Commands<'a>,
+    pre_stop: Probe<'a>,
 }
 
-/// A probe or a hook, as far as it runs a command.
+/// A probe or a hook: what it runs, or what it asks, as written.
 #[derive(Clone, Default, serde::Deserialize)]
-struct Commands<'a> {
+#[serde(rename_all = "camelCase")]
+pub(super) struct Probe<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
     exec: Exec<'a>,
+    #[serde(borrow)]
+    pub(super) http_get: Option<Raw<'a>>,
+    #[serde(borrow)]
+    pub(super) tcp_socket: Option<Raw<'a>>,
 }
 
 #[derive(Clone, Default, serde::Deserialize)]
@@ -281,36 +308,30 @@ struct Exec<'a> {
 }
 
 /// Reads the entries of a list, each from its own text.
-fn read_all<'a, T>(
-    texts: &[Raw<'a>],
-    list: &str,
-    read: impl Fn(Raw<'a>) -> Result<T, Unreadable>,
-) -> Result<Vec<T>, Unreadable> {
+fn read_all<'a, T: Deserialize<'a>>(texts: &[Raw<'a>], list: &str) -> Result<Vec<T>, Unreadable> {
     let read = |(index, text): (usize, &Raw<'a>)| {
-        read(*text).map_err(|error| error.within(&format!("{list}[{index}]")))
+        parse(text.get()).map_err(|error| error.within(&format!("{list}[{index}]")))
     };
     texts.iter().enumerate().map(read).collect()
 }
 
 impl<'a> Container<'a> {
-    /// Reads one container from its text, which stays with it.
+    /// Reads one container from its text.
     ///
     /// # Errors
     /// When it is not shaped as it should be.
     pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
-        let fields: Self = parse(text.get())?;
-        Ok(Container {
-            text,
-            env: read_all(&fields.env_texts, "env", |text| parse(text.get()))?,
-            env_from: read_all(&fields.env_from_texts, "envFrom", |text| parse(text.get()))?,
-            volume_mounts: read_all(&fields.mount_texts, "volumeMounts", |text| parse(text.get()))?,
-            ..fields
-        })
+        let mut container: Self = parse(text.get())?;
+        container.read_lists()?;
+        Ok(container)
     }
 
-    /// The container's text, byte for byte. Not for printing: it may hold a password.
-    pub fn text(&self) -> Raw<'a> {
-        self.text
+    /// Reads the entries that were kept as text.
+    fn read_lists(&mut self) -> Result<(), Unreadable> {
+        self.env = read_all(&self.env_texts, "env")?;
+        self.env_from = read_all(&self.env_from_texts, "envFrom")?;
+        self.volume_mounts = read_all(&self.mount_texts, "volumeMounts")?;
+        Ok(())
     }
 
     /// The entries of its lists as they are written.

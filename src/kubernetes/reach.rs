@@ -1,24 +1,20 @@
 //! How a container is reached from outside: by the ports it declares, the kubelet's probes, and Services.
 //!
-//! Read from the container's text only when somebody asks: few rules do.
+//! Read from the text of those fields only when somebody asks: few rules do.
 
-use super::pod::{Annotations, Container, Text};
-use crate::json::{Raw, null_is_default, object, object_or_none, objects, parse};
+use super::pod::{Annotations, Container, Probe, Text};
+use crate::json::{Raw, null_is_default, object, objects, odd_is_default, parse};
 
 /// The ports and probes of a container.
-#[derive(Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Reach<'a> {
     /// The ports it declares.
-    #[serde(borrow, default, deserialize_with = "objects")]
     pub ports: Vec<Port<'a>>,
-    #[serde(borrow, default, deserialize_with = "object")]
-    startup_probe: Probe<'a>,
-    #[serde(borrow, default, deserialize_with = "object")]
-    readiness_probe: Probe<'a>,
-    #[serde(borrow, default, deserialize_with = "object")]
-    liveness_probe: Probe<'a>,
+    probes: [(&'static str, Option<Request<'a>>); 3],
 }
+
+#[derive(Default, serde::Deserialize)]
+#[serde(transparent)]
+struct Ports<'a>(#[serde(borrow, deserialize_with = "objects")] Vec<Port<'a>>);
 
 /// One entry of `ports`.
 #[derive(Default, serde::Deserialize)]
@@ -30,15 +26,6 @@ pub struct Port<'a> {
     /// Its number.
     #[serde(default, deserialize_with = "null_is_default")]
     pub container_port: i64,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe<'a> {
-    #[serde(borrow, default, deserialize_with = "object_or_none")]
-    http_get: Option<Request<'a>>,
-    #[serde(borrow, default, deserialize_with = "object_or_none")]
-    tcp_socket: Option<Request<'a>>,
 }
 
 /// What a probe asks, and where.
@@ -64,23 +51,27 @@ struct Header<'a> {
 }
 
 impl<'a> Reach<'a> {
-    /// How `container` is reached; in no way, where its fields are not shaped as they should be. So an empty answer does not
-    /// show that something is missing.
+    /// How `container` is reached, as far as its fields are shaped as they should be. So an empty answer does not show
+    /// that something is missing.
     pub fn of(container: &Container<'a>) -> Self {
-        parse(container.text().get()).unwrap_or_default()
+        let asks = |probe: &Probe<'a>| {
+            let request = probe.http_get.or(probe.tcp_socket)?;
+            parse(request.get()).ok()
+        };
+        Reach {
+            ports: odd_is_default::<Ports<'_>>(container.ports).0,
+            probes: [
+                ("startupProbe", asks(&container.startup_probe)),
+                ("readinessProbe", asks(&container.readiness_probe)),
+                ("livenessProbe", asks(&container.liveness_probe)),
+            ],
+        }
     }
 
     /// What the kubelet sends by HTTP or TCP, with the field it is in. Probes that run a command or speak gRPC are not among
     /// them.
     pub fn probes(&self) -> impl Iterator<Item = (&'static str, &Request<'a>)> {
-        let probes = [
-            ("startupProbe", &self.startup_probe),
-            ("readinessProbe", &self.readiness_probe),
-            ("livenessProbe", &self.liveness_probe),
-        ];
-        probes.into_iter().filter_map(|(field, probe)| {
-            Some((field, probe.http_get.as_ref().or(probe.tcp_socket.as_ref())?))
-        })
+        self.probes.iter().filter_map(|(field, request)| Some((*field, request.as_ref()?)))
     }
 
     /// The number of the port that a probe asks.

@@ -158,14 +158,14 @@ pub(crate) fn json(value: &impl Serialize) -> Box<RawValue> {
 }
 
 /// The patch as JSON text.
-pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> String {
+pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> Vec<u8> {
     let operations: Vec<&Operation> = operations.into_iter().collect();
     let values = operations.iter().filter_map(|operation| operation.value.as_ref());
     // The values are most of it.
     let length = values.map(|value| value.get().len() + 128).sum();
     let mut text = Vec::with_capacity(length);
     serde_json::to_writer(&mut text, &operations).expect("strings and JSON always serialise");
-    String::from_utf8(text).expect("JSON is text")
+    text
 }
 
 /// Applies operations to an object, through the json-patch crate.
@@ -173,7 +173,7 @@ pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> Strin
 /// # Errors
 /// When an operation does not fit the object, or its value is no JSON.
 pub fn apply(object: &mut serde_json::Value, operations: &[Operation]) -> Result<(), ApplyError> {
-    let patch: json_patch::Patch = serde_json::from_str(&to_json(operations))?;
+    let patch: json_patch::Patch = serde_json::from_slice(&to_json(operations))?;
     Ok(json_patch::patch(object, &patch)?)
 }
 

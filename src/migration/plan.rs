@@ -8,6 +8,7 @@ use super::container::{self, FROM_LOGS, NAME};
 use super::script::Wish;
 use super::scripted;
 use super::staleness::{Difference, Wanted};
+use crate::json::Raw;
 use crate::kubernetes::{Class, Container, ContainerRef, Workload};
 use crate::policy::annotations::{Own, Position};
 use crate::policy::{Jobs, Settings};
@@ -173,12 +174,14 @@ fn correction(
     }?;
     let kept = match present {
         // A move keeps what other webhooks added to our container.
-        Some(present) => Some(present).filter(|_| stale.is_none()),
+        Some(_) => Some(workload).filter(|_| stale.is_none()),
         // What stood there before and still means the same is put back as it was: no new generation.
-        None => before.and_then(Before::ours).filter(|then| wanted.difference(then).is_none()),
+        None => before
+            .filter(|before| before.ours().is_some_and(|then| wanted.difference(then).is_none()))
+            .map(|before| before.workload),
     };
-    let container = match kept {
-        Some(kept) => kept.text().to_boxed(),
+    let container = match kept.and_then(text_of_ours) {
+        Some(kept) => kept.to_boxed(),
         None => container::render(lead.container, call, &settings.migration),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))
@@ -210,6 +213,10 @@ fn place(workload: &Workload<'_>, servers: &[Server<'_>], own: &Own<'_>) -> usiz
 
 fn position_of_ours(workload: &Workload<'_>) -> Option<usize> {
     workload.template.spec.init_containers().iter().position(|container| &*container.name == NAME)
+}
+
+fn text_of_ours<'w>(workload: &Workload<'w>) -> Option<Raw<'w>> {
+    workload.template.init_container_text(position_of_ours(workload)?)
 }
 
 /// InitContainers of the user's that migrate before the first server starts; a native sidecar does not end, so it is

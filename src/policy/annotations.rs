@@ -2,11 +2,9 @@
 
 use super::migration::MigrationMode;
 use super::settings::{OnNewerSchema, Serialize, Settings};
+pub use crate::kubernetes::annotations::PREFIX;
 use crate::kubernetes::pod::Annotations;
 use crate::rule::{self, Catalogue, Rule};
-
-/// The prefix of every annotation of ours.
-pub const PREFIX: &str = "prefect-guard.io/";
 
 /// Where our initContainer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

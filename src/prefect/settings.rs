@@ -5,6 +5,9 @@
 //! even when it is empty. What reads an environment, near-miss names, help texts and `docs/settings.md` are made from
 //! this table; `tests/live/settings.json` is the same for Python.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 pub use super::field::{Field, Rank};
 use super::values::Kind;
 use super::version::{Release, Version};
@@ -395,15 +398,19 @@ impl Field {
     /// Python lowers the whole name by Unicode's rules; the only letters outside ASCII that end up in it, the Kelvin
     /// sign and the dotted capital I, may not stand in a variable's name that anybody types.
     pub fn named(name: &str) -> Option<(Field, Rank)> {
-        const PREFIX: &[u8] = b"prefect_";
-        if !name.as_bytes().get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX)) {
-            return None;
-        }
-        SETTINGS.iter().find_map(|setting| {
-            let mut names = setting.names.iter().zip(Rank::ALL);
-            let (_, rank) = names.find(|(known, _)| known.text.eq_ignore_ascii_case(name))?;
-            Some((setting.field, rank))
-        })
+        /// The names by their length: each variable of each container is looked up.
+        static BY_LENGTH: LazyLock<BTreeMap<usize, Vec<(&str, Field, Rank)>>> = LazyLock::new(|| {
+            let mut names: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+            for setting in &SETTINGS {
+                for (name, rank) in setting.names.iter().zip(Rank::ALL) {
+                    names.entry(name.text.len()).or_default().push((name.text, setting.field, rank));
+                }
+            }
+            names
+        });
+        let known = BY_LENGTH.get(&name.len())?;
+        let (_, field, rank) = known.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
+        Some((*field, *rank))
     }
 
     /// One of the parts that Prefect makes a URL of.

@@ -1,7 +1,7 @@
 //! Bytes in: from the body of an AdmissionReview to the request in it.
 //!
-//! Two steps: the envelope with the object left as raw text, then (in [`crate::decision`]) the object. So the uid
-//! survives an object that is not shaped as it should be.
+//! In one pass with its objects ([`decode_around`]), or with the objects left as text ([`decode`]), which are read after
+//! that (in [`crate::decision`]): so the uid survives an object that is not shaped as it should be.
 
 pub mod prefilter;
 pub mod request;
@@ -9,7 +9,8 @@ pub mod request;
 pub use crate::json::Unreadable;
 use crate::json::{self, null_is_default};
 use crate::kubernetes::pod::Text;
-pub use request::Request;
+pub use request::{Request, RequestAround};
+use serde::Deserialize;
 
 /// Why a body is no AdmissionReview that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,14 +36,14 @@ pub enum Refused {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>, 'de: 'a"))]
+struct Review<'a, O> {
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     api_version: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     kind: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "json::object_or_none")]
-    request: Option<Request<'a>>,
+    #[serde(default, deserialize_with = "json::object_or_none")]
+    request: Option<Request<'a, O>>,
 }
 
 /// Reads the body of a POST.
@@ -50,11 +51,24 @@ struct Review<'a> {
 /// # Errors
 /// When it is no AdmissionReview that can be answered; the error never quotes a value.
 pub fn decode(body: &[u8]) -> Result<Request<'_>, Refused> {
+    read(body)
+}
+
+/// Reads the body of a POST and what lies around the pod templates of its objects, in one pass.
+///
+/// # Errors
+/// When it is no AdmissionReview that can be answered, or when an object is not shaped as a workload is: [`decode`] tells
+/// one from the other.
+pub fn decode_around(body: &[u8]) -> Result<RequestAround<'_>, Refused> {
+    read(body)
+}
+
+fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, Refused> {
     if body.is_empty() {
         return Err(Refused::Empty);
     }
     let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
-    let review: Review<'_> = json::parse(text)?;
+    let review: Review<'_, O> = json::parse(text)?;
     if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
         return Err(Refused::OtherKind);
     }

@@ -2,16 +2,20 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Raw, Unreadable, null_is_default, object, parse};
+use serde::Deserialize;
+
+use crate::json::{Object, Raw, Unreadable, null_is_default, object, parse};
 pub use crate::kubernetes::kind::GroupVersionKind;
+use crate::kubernetes::object::Around;
 use crate::kubernetes::pod::{Text, show_only};
 
 show_only!(Request: uid, kind, sub_resource, name, namespace, operation, dry_run);
 
-/// `request` of an AdmissionReview (`admission.k8s.io/v1`), as far as we read it.
+/// `request` of an AdmissionReview (`admission.k8s.io/v1`), as far as we read it. Its objects are left as text, or are
+/// `O`.
 #[derive(Clone, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>, 'de: 'a"))]
+pub struct Request<'a, O = Raw<'a>> {
     /// Echoed byte for byte.
     #[serde(borrow)]
     pub uid: Text<'a>,
@@ -34,12 +38,13 @@ pub struct Request<'a> {
     #[serde(default, deserialize_with = "null_is_default")]
     pub dry_run: bool,
     /// The object as it would be stored; absent for DELETE.
-    #[serde(borrow)]
-    pub object: Option<Raw<'a>>,
+    pub object: Option<O>,
     /// The object as it is stored; absent for CREATE.
-    #[serde(borrow)]
-    pub old_object: Option<Raw<'a>>,
+    pub old_object: Option<O>,
 }
+
+/// A request whose objects were read around their pod templates.
+pub type RequestAround<'a> = Request<'a, Object<Around<'a>>>;
 
 /// What an object says of itself.
 #[derive(serde::Deserialize)]
