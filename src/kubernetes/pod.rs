@@ -80,16 +80,9 @@ impl<'a> PodTemplate<'a> {
     pub fn read(text: Raw<'a>) -> Result<Self, Unreadable> {
         let mut template: Self = read(text)?;
         template.text = text;
-        let PodSpec { init_containers, containers, .. } = &mut template.spec;
-        let inits = init_containers.iter_mut().flatten();
-        for (list, containers) in [
-            ("initContainers", inits.enumerate().collect::<Vec<_>>()),
-            ("containers", containers.iter_mut().enumerate().collect()),
-        ] {
-            for (index, container) in containers {
-                container.read_lists().map_err(|error| error.within(&format!("spec.{list}[{index}]")))?;
-            }
-        }
+        let spec = &mut template.spec;
+        Container::read_lists_of(spec.init_containers.as_deref_mut().unwrap_or_default(), "initContainers")?;
+        Container::read_lists_of(&mut spec.containers, "containers")?;
         Ok(template)
     }
 
@@ -309,10 +302,12 @@ struct Exec<'a> {
 
 /// Reads the entries of a list, each from its own text.
 fn read_all<'a, T: Deserialize<'a>>(texts: &[Raw<'a>], list: &str) -> Result<Vec<T>, Unreadable> {
-    let read = |(index, text): (usize, &Raw<'a>)| {
-        parse(text.get()).map_err(|error| error.within(&format!("{list}[{index}]")))
-    };
-    texts.iter().enumerate().map(read).collect()
+    let mut entries = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let entry = parse(text.get()).map_err(|error| error.within(&format!("{list}[{index}]")))?;
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 impl<'a> Container<'a> {
@@ -326,7 +321,15 @@ impl<'a> Container<'a> {
         Ok(container)
     }
 
-    /// Reads the entries that were kept as text.
+    /// Reads the entries that were kept as text, of each container of a template's list.
+    fn read_lists_of(containers: &mut [Self], list: &str) -> Result<(), Unreadable> {
+        for (index, container) in containers.iter_mut().enumerate() {
+            container.read_lists().map_err(|error| error.within(&format!("spec.{list}[{index}]")))?;
+        }
+        Ok(())
+    }
+
+    /// The same of this container.
     fn read_lists(&mut self) -> Result<(), Unreadable> {
         self.env = read_all(&self.env_texts, "env")?;
         self.env_from = read_all(&self.env_from_texts, "envFrom")?;

@@ -12,7 +12,7 @@ use crate::text::basename;
 
 /// What may hold the database out of our sight.
 pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
-    let in_json = reader.json_may_hold("connection_url") || reader.json_may_hold("driver");
+    let in_json = reader.json_may_hold(Field::Url) || reader.json_may_hold(Field::Driver);
     let names = [Field::Url, Field::Driver].map(|field| field.setting().names);
     of(reader, names.into_iter().flatten().map(|name| name.text), in_json)
 }
@@ -20,7 +20,7 @@ pub(super) fn origin(reader: &Reader<'_>) -> Option<Origin> {
 /// What may hold one part of the database out of our sight, such as the password.
 pub(super) fn origin_of(reader: &Reader<'_>, part: Field) -> Option<Origin> {
     let names = part.setting().names.iter().map(|name| name.text);
-    of(reader, names, reader.json_may_hold(&part.key()))
+    of(reader, names, reader.json_may_hold(part))
 }
 
 fn of<'n>(reader: &Reader<'_>, mut names: impl Iterator<Item = &'n str>, in_json: bool) -> Option<Origin> {

@@ -64,10 +64,10 @@ impl Reader<'_> {
         const LOOKED_AT: usize = 64;
         let environment = self.environment();
         let behind = |name: &str| {
-            let upper = name.to_ascii_uppercase();
-            [SERVER_DATABASE, API_DATABASE]
-                .iter()
-                .find_map(|prefix| upper.strip_prefix(prefix).map(str::to_owned))
+            let prefix = [SERVER_DATABASE, API_DATABASE].into_iter().find(|prefix| {
+                name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+            })?;
+            Some(name[prefix.len()..].to_ascii_uppercase())
         };
         let unread = environment
             .variables()

@@ -135,12 +135,13 @@ impl<'r> Reader<'r> {
         read(Field::ServerJson, "/database").or_else(|| read(Field::DatabaseJson, ""))
     }
 
-    /// Whether a group given as JSON holds `key`, or may hold it out of our sight.
-    pub(super) fn json_may_hold(&self, key: &str) -> bool {
-        let hides = |field| self.value(field).is_some_and(|value| value.is_partly_hidden());
-        hides(Field::ServerJson)
-            || hides(Field::DatabaseJson)
-            || self.in_json(key).is_some_and(|(_, value)| !value.is_null())
+    /// Whether a group given as JSON holds a setting of the database, or may hold it out of our sight.
+    pub(super) fn json_may_hold(&self, field: Field) -> bool {
+        let groups = [Field::ServerJson, Field::DatabaseJson].map(|group| self.value(group));
+        let mut given = groups.iter().flatten().peekable();
+        given.peek().is_some()
+            && (given.any(Value::is_partly_hidden)
+                || self.in_json(&field.key()).is_some_and(|(_, value)| !value.is_null()))
     }
 
     pub(super) fn sqlite(&self, place: Place, chosen: bool) -> Target {

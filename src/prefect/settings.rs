@@ -423,7 +423,7 @@ impl Field {
 
     /// Its key in the database's group of settings as JSON: `connection_url`.
     pub fn key(self) -> String {
-        self.name().trim_start_matches(SERVER_DATABASE).to_ascii_lowercase()
+        self.name().strip_prefix(SERVER_DATABASE).unwrap_or(self.name()).to_ascii_lowercase()
     }
 
     /// One of Prefect's own settings of TLS to PostgreSQL.

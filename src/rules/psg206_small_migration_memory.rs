@@ -1,7 +1,7 @@
 //! PSG206: a memory limit under which a migration is killed.
 
 use super::Subject;
-use crate::json::Raw;
+use crate::json::{Raw, object, parse};
 use crate::kubernetes::{ContainerRef, quantity};
 use crate::migration::container;
 use crate::rule::{Level, Report, Rule};
@@ -47,12 +47,25 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
-/// `limits.memory` as written.
+#[derive(Default, serde::Deserialize)]
+struct Resources<'a> {
+    #[serde(borrow, default, deserialize_with = "object")]
+    limits: Limits<'a>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Limits<'a> {
+    #[serde(borrow)]
+    memory: Option<Raw<'a>>,
+}
+
+/// `limits.memory` as written: a text, or a number of bytes.
 fn memory_limit(resources: Raw<'_>) -> Option<String> {
-    let resources: serde_json::Value = serde_json::from_str(resources.get()).ok()?;
-    match resources.pointer("/limits/memory")? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(number.to_string()),
+    let resources: Resources<'_> = parse(resources.get()).ok()?;
+    let memory = resources.limits.memory?.get();
+    match memory.as_bytes() {
+        [b'"', ..] => serde_json::from_str(memory).ok(),
+        [b'-' | b'0'..=b'9', ..] => Some(memory.to_owned()),
         _ => None,
     }
 }

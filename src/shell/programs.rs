@@ -1,5 +1,8 @@
 //! What programs do with the words behind them: one table, by name.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 /// What is known of a program.
 #[derive(Clone, Copy)]
 pub(super) struct Program {
@@ -236,8 +239,15 @@ const TABLE: &[Row] = &[
 
 /// What is known of the program of this name.
 pub(super) fn of(name: &str) -> Program {
-    if let Some((_, kind, scripts)) = TABLE.iter().find(|(names, ..)| names.contains(&name)) {
-        return Program { kind: *kind, scripts: *scripts };
+    static BY_NAME: LazyLock<BTreeMap<&str, Program>> = LazyLock::new(|| {
+        let program = |(names, kind, scripts): &Row| {
+            let program = Program { kind: *kind, scripts: *scripts };
+            names.iter().map(move |name| (*name, program))
+        };
+        TABLE.iter().flat_map(program).collect()
+    });
+    if let Some(program) = BY_NAME.get(name) {
+        return *program;
     }
     let kind = match () {
         () if is_python(name) => Kind::Python,
