@@ -1,7 +1,7 @@
 //! A decision as the AdmissionReview that goes back.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::LazyLock;
 
 use base64::engine::Simd;
@@ -212,7 +212,7 @@ fn bytes<S: Serializer>(patch: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok,
 struct GoBytes;
 
 impl Formatter for GoBytes {
-    fn write_byte_array<W: ?Sized + Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
+    fn write_byte_array<W: ?Sized + Write>(&mut self, writer: &mut W, value: &[u8]) -> std::io::Result<()> {
         // It asks the processor what it can do, once.
         static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
         writer.write_all(b"\"")?;
