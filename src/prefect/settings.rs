@@ -398,9 +398,10 @@ impl Field {
     /// Python lowers the whole name by Unicode's rules; the only letters outside ASCII that end up in it, the Kelvin
     /// sign and the dotted capital I, may not stand in a variable's name that anybody types.
     pub fn named(name: &str) -> Option<(Field, Rank)> {
+        type Known = (&'static str, Field, Rank);
         /// The names by their length: each variable of each container is looked up.
-        static BY_LENGTH: LazyLock<BTreeMap<usize, Vec<(&str, Field, Rank)>>> = LazyLock::new(|| {
-            let mut names: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        static BY_LENGTH: LazyLock<BTreeMap<usize, Vec<Known>>> = LazyLock::new(|| {
+            let mut names: BTreeMap<usize, Vec<Known>> = BTreeMap::new();
             for setting in &SETTINGS {
                 for (name, rank) in setting.names.iter().zip(Rank::ALL) {
                     names.entry(name.text.len()).or_default().push((name.text, setting.field, rank));
