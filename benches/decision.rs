@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prefect_guard::answer::{answer, respond};
-use prefect_guard::decision::{Endpoint, decide};
+use prefect_guard::decision::{Endpoint, decide, decide_around};
 use prefect_guard::migration;
 use prefect_guard::policy::Policy;
 use prefect_guard::prefect::url::{SQLALCHEMY, Url};
@@ -57,8 +57,13 @@ fn stages(c: &mut Criterion) {
     group.bench_function("prefilter, unrelated", |b| {
         b.iter(|| prefilter::names_prefect(black_box(&unrelated)));
     });
-    group.bench_function("decode", |b| b.iter(|| review::decode(black_box(&body)).is_ok()));
+    group.bench_function("decode", |b| b.iter(|| review::decode_around(black_box(&body)).is_some()));
     group.bench_function("decide", |b| {
+        let request = review::decode_around(&body).expect("a review of a workload");
+        b.iter(|| decide_around(Endpoint::Mutate, black_box(&request), &policy));
+    });
+    group.bench_function("decode, objects as text", |b| b.iter(|| review::decode(black_box(&body)).is_ok()));
+    group.bench_function("decide, objects as text", |b| {
         let request = request();
         b.iter(|| decide(Endpoint::Mutate, black_box(&request), &policy));
     });

@@ -96,8 +96,8 @@ pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
 }
 
 /// How many objects a part of a review may hold. As text an object may be two bytes, as a container that was read it is
-/// 500; the 1.5 MiB that etcd takes hold some 20 000 as people write them.
-const MOST_OBJECTS: usize = 100_000;
+/// 450; the 1.5 MiB that etcd takes hold some 20 000 as people write them.
+const MOST_OBJECTS: usize = 50_000;
 
 fn holds_too_many_objects(text: &str) -> bool {
     text.len() > MOST_OBJECTS && memchr::memchr_iter(b'{', text.as_bytes()).count() > MOST_OBJECTS

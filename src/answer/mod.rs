@@ -89,7 +89,7 @@ impl Verdict {
 pub fn answer(endpoint: Endpoint, body: &[u8], policy: &Policy) -> Answer {
     let names_prefect = prefilter::names_prefect(body);
     if names_prefect
-        && let Ok(request) = review::decode_around(body)
+        && let Some(request) = review::decode_around(body)
         && let Some(decided) = decide_around(endpoint, &request, policy)
     {
         return answer_decided(endpoint, &request, decided, policy);

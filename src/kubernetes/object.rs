@@ -123,7 +123,8 @@ pub struct Located<'a, 'p> {
 /// Finds the template in an object.
 ///
 /// # Errors
-/// When the object, its `metadata` or its `spec` is something else than an object.
+/// When the object, its `metadata` or its `spec` is something else than an object, or its annotations are no map, which
+/// no API server sends.
 pub fn locate<'a, 'p>(object: Raw<'a>, found: Found<'p>) -> Result<Located<'a, 'p>, Unreadable> {
     let around: Around<'a> = parse(object.get())?;
     let elsewhere = found.template != SPEC_TEMPLATE;

@@ -235,18 +235,18 @@ pub struct Container<'a> {
     /// `Always` on an initContainer makes it a native sidecar.
     #[serde(borrow)]
     pub restart_policy: Option<Text<'a>>,
-    /// Hooks around its life.
-    #[serde(borrow, default, deserialize_with = "object")]
-    lifecycle: Lifecycle<'a>,
+    /// Hooks around its life. Boxed, like the probes: most containers have none, and a list of them moves as it grows.
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
+    lifecycle: Option<Box<Lifecycle<'a>>>,
     /// A probe can run a command too.
-    #[serde(borrow, default, deserialize_with = "object")]
-    pub(super) liveness_probe: Probe<'a>,
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
+    pub(super) liveness_probe: Option<Box<Probe<'a>>>,
     /// See above.
-    #[serde(borrow, default, deserialize_with = "object")]
-    pub(super) readiness_probe: Probe<'a>,
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
+    pub(super) readiness_probe: Option<Box<Probe<'a>>>,
     /// See above.
-    #[serde(borrow, default, deserialize_with = "object")]
-    pub(super) startup_probe: Probe<'a>,
+    #[serde(borrow, default, deserialize_with = "object_or_none")]
+    pub(super) startup_probe: Option<Box<Probe<'a>>>,
     /// As written.
     #[serde(borrow)]
     pub(super) ports: Option<Raw<'a>>,
@@ -277,12 +277,19 @@ pub struct Written<'a> {
 #[serde(rename_all = "camelCase")]
 struct Lifecycle<'a> {
     #[serde(borrow, default, deserialize_with = "object")]
-    post_start: Probe<'a>,
+    post_start: Hook<'a>,
     #[serde(borrow, default, deserialize_with = "object")]
-    pre_stop: Probe<'a>,
+    pre_stop: Hook<'a>,
 }
 
-/// A probe or a hook: what it runs, or what it asks, as written.
+/// A hook, as far as it runs a command.
+#[derive(Clone, Default, serde::Deserialize)]
+struct Hook<'a> {
+    #[serde(borrow, default, deserialize_with = "object")]
+    exec: Exec<'a>,
+}
+
+/// A probe: what it runs, or what it asks, as written.
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Probe<'a> {
@@ -302,12 +309,10 @@ struct Exec<'a> {
 
 /// Reads the entries of a list, each from its own text.
 fn read_all<'a, T: Deserialize<'a>>(texts: &[Raw<'a>], list: &str) -> Result<Vec<T>, Unreadable> {
-    let mut entries = Vec::with_capacity(texts.len());
-    for (index, text) in texts.iter().enumerate() {
-        let entry = parse(text.get()).map_err(|error| error.within(&format!("{list}[{index}]")))?;
-        entries.push(entry);
-    }
-    Ok(entries)
+    let read = |(index, text): (usize, &Raw<'a>)| {
+        parse(text.get()).map_err(|error| error.within(&format!("{list}[{index}]")))
+    };
+    texts.iter().enumerate().map(read).collect()
 }
 
 impl<'a> Container<'a> {
@@ -353,17 +358,16 @@ impl<'a> Container<'a> {
 
     /// The commands that the kubelet runs inside the container, with their field: hooks and probes.
     pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &[Text<'a>])> {
-        let hooks = [
-            ("lifecycle/postStart", &self.lifecycle.post_start),
-            ("lifecycle/preStop", &self.lifecycle.pre_stop),
+        let hooks = self.lifecycle.iter().flat_map(|hooks| {
+            [("lifecycle/postStart", &hooks.post_start.exec), ("lifecycle/preStop", &hooks.pre_stop.exec)]
+        });
+        let probes = [
             ("livenessProbe", &self.liveness_probe),
             ("readinessProbe", &self.readiness_probe),
             ("startupProbe", &self.startup_probe),
         ];
-        hooks
-            .into_iter()
-            .map(|(field, hook)| (field, &*hook.exec.command))
-            .filter(|(_, argv)| !argv.is_empty())
+        let probes = probes.into_iter().filter_map(|(field, probe)| Some((field, &probe.as_ref()?.exec)));
+        hooks.chain(probes).map(|(field, exec)| (field, &*exec.command)).filter(|(_, argv)| !argv.is_empty())
     }
 
     /// An initContainer that keeps running beside the pod (Kubernetes 1.29 and later).

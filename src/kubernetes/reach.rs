@@ -54,7 +54,8 @@ impl<'a> Reach<'a> {
     /// How `container` is reached, as far as its fields are shaped as they should be. So an empty answer does not show
     /// that something is missing.
     pub fn of(container: &Container<'a>) -> Self {
-        let asks = |probe: &Probe<'a>| {
+        let asks = |probe: &Option<Box<Probe<'a>>>| {
+            let probe = probe.as_deref()?;
             let request = probe.http_get.or(probe.tcp_socket)?;
             parse(request.get()).ok()
         };

@@ -138,10 +138,9 @@ impl<'r> Reader<'r> {
     /// Whether a group given as JSON holds a setting of the database, or may hold it out of our sight.
     pub(super) fn json_may_hold(&self, field: Field) -> bool {
         let groups = [Field::ServerJson, Field::DatabaseJson].map(|group| self.value(group));
-        let mut given = groups.iter().flatten().peekable();
-        given.peek().is_some()
-            && (given.any(Value::is_partly_hidden)
-                || self.in_json(&field.key()).is_some_and(|(_, value)| !value.is_null()))
+        groups.iter().flatten().any(Value::is_partly_hidden)
+            || groups.iter().any(Option::is_some)
+                && self.in_json(&field.key()).is_some_and(|(_, value)| !value.is_null())
     }
 
     pub(super) fn sqlite(&self, place: Place, chosen: bool) -> Target {

@@ -51,24 +51,22 @@ struct Review<'a, O> {
 /// # Errors
 /// When it is no AdmissionReview that can be answered; the error never quotes a value.
 pub fn decode(body: &[u8]) -> Result<Request<'_>, Refused> {
-    read(body)
-}
-
-/// Reads the body of a POST and what lies around the pod templates of its objects, in one pass.
-///
-/// # Errors
-/// When it is no AdmissionReview that can be answered, or when an object is not shaped as a workload is: [`decode`] tells
-/// one from the other.
-pub fn decode_around(body: &[u8]) -> Result<RequestAround<'_>, Refused> {
-    read(body)
-}
-
-fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, Refused> {
     if body.is_empty() {
         return Err(Refused::Empty);
     }
     let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
-    let review: Review<'_, O> = json::parse(text)?;
+    request(json::parse(text)?)
+}
+
+/// Reads the body of a POST and what lies around the pod templates of its objects, in one pass. `None` when it is no
+/// AdmissionReview that can be answered, or an object is not shaped as a workload is: [`decode`] says which.
+pub fn decode_around(body: &[u8]) -> Option<RequestAround<'_>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let json::Object(review) = serde_json::from_str(text).ok()?;
+    request(review).ok()
+}
+
+fn request<O>(review: Review<'_, O>) -> Result<Request<'_, O>, Refused> {
     if &*review.kind != "AdmissionReview" || &*review.api_version != "admission.k8s.io/v1" {
         return Err(Refused::OtherKind);
     }

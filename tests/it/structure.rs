@@ -140,8 +140,11 @@ fn pure_modules_know_no_io_clock_environment_or_tasks() {
     for path in
         files("src", "rs").into_iter().filter(|path| PURE.contains(&module(path).as_str()) && !is_test(path))
     {
-        // The trait by which serde_json writes into memory, and what it returns.
-        let code = code(&path).replace("std::io::Write", "").replace("std::io::Result", "");
+        let mut code = code(&path);
+        if path.ends_with("answer/respond.rs") {
+            // The trait by which serde_json writes into memory, and what it returns.
+            code = code.replace("std::io::Write", "").replace("std::io::Result", "");
+        }
         for word in IMPURE.iter().filter(|word| code.contains(**word)) {
             broken.push(format!("{} names `{word}`", path.display()));
         }
