@@ -8,6 +8,7 @@ import pytest
 
 import migration
 import report
+from forked import Forks
 from guard import Guard
 from podrunner import Pod
 from services import Bouncer, Postgres
@@ -70,6 +71,14 @@ def statement_pooler(open_directory, postgres):
     pooler.stop()
 
 
+@pytest.fixture(scope="session")
+def forks():
+    """For containers whose Python is a fork; see forked.py."""
+    forks = Forks()
+    yield forks
+    forks.end()
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a process as in a container of an image with some Prefect; all are killed at
@@ -111,8 +120,8 @@ def pod(tmp_path):
     """Make a pod of a workload; all its processes are killed at the end of the test."""
     pods = []
 
-    def pod(workload, cluster):
-        pods.append(Pod(workload, cluster, tmp_path / f"pod-{len(pods)}"))
+    def pod(workload, cluster, forks=None):
+        pods.append(Pod(workload, cluster, tmp_path / f"pod-{len(pods)}", forks))
         return pods[-1]
 
     yield pod

@@ -34,13 +34,14 @@ STARTING = threading.Lock()
 STARTED = "Running upgrade migrations"  # the first words of the real command
 
 
-def environment(prefect, home, database_url=None, **more):
-    """What a container of the image with this Prefect would see."""
+def environment(prefect, home, database_url=None, forks=None, **more):
+    """What a container of the image with this Prefect would see; with `forks` its Python is one."""
     binaries = LIVE / f"prefect-{prefect}" / "bin"
     if not (binaries / "prefect").exists():
         raise FileNotFoundError(f"no Prefect {prefect} in {LIVE}: run tests/setup")
+    before = f"{forks.path(binaries)}:" if forks else ""
     env = {
-        "PATH": f"{binaries}:/usr/bin:/bin",
+        "PATH": f"{before}{binaries}:/usr/bin:/bin",
         "HOME": str(home),
         "PREFECT_HOME": str(Path(home) / ".prefect"),
         "DO_NOT_TRACK": "1",

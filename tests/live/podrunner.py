@@ -130,8 +130,9 @@ class Container:
 class Pod:
     """A pod of a workload's template, on the way from its first initContainer on."""
 
-    def __init__(self, workload, cluster, directory):
+    def __init__(self, workload, cluster, directory, forks=None):
         self.template = workload["spec"]["template"]["spec"]
+        self.forks = forks
         self.cluster = cluster
         self.directory = Path(directory)
         self.directory.mkdir(parents=True)
@@ -177,7 +178,7 @@ class Pod:
             raise Unsupported(f"workingDir {spec['workingDir']}")
         home = self.directory / f"home-{spec['name']}"
         home.mkdir(exist_ok=True)
-        base = environment(self._prefect(spec["image"]), home)
+        base = environment(self._prefect(spec["image"]), home, forks=self.forks)
         env = {**base, **variables}
         env["PATH"] = f"{self.images}:{base['PATH']}"
         log = self.directory / f"{spec['name']}.log"

@@ -255,13 +255,15 @@ class Stage:
         parts = URL.fullmatch(url)
         return url if parts and "$" in parts["host"] else self.address(url)
 
-    def start(self, spec, calls=False, **more):
-        """Start a container; with `calls` it ends at the call of the server."""
+    def start(self, spec, calls=False, forks=None, **more):
+        """Start a container; with `calls` it ends at the call of the server, with `forks` its Python
+        is one."""
         own = self.environment(spec)
         folders = [self.root / "calls"] if calls else []
-        path = ":".join(
-            map(str, [*folders, self.root / "bin", self.venv, "/usr/bin", "/bin"])
-        )
+        folders.append(self.root / "bin")
+        if forks:
+            folders.append(forks.path(self.venv))
+        path = ":".join(map(str, [*folders, self.venv, "/usr/bin", "/bin"]))
         # The system trusts the test's CA, as a pod's may trust a company's.
         trust = str(self.home / ".postgresql/root.crt")
         base = {"PATH": path, "DO_NOT_TRACK": "1", "SSL_CERT_FILE": trust}
@@ -272,9 +274,9 @@ class Stage:
         log = self.root / f"log-{'calls' if calls else spec['name']}"
         return migration.Process(words, env, log)
 
-    def run(self, spec, seconds, calls=False):
+    def run(self, spec, seconds, calls=False, forks=None):
         """Run a container to its end, or up to the call of the server."""
-        process = self.start(spec, calls)
+        process = self.start(spec, calls, forks)
         try:
             process.wait(seconds)
         finally:

@@ -241,11 +241,17 @@ def cases(theatre, prefect, found):
 
 
 class Play:
-    """Runs cases of one Prefect, and keeps what was shown."""
+    """Runs cases of one Prefect, and keeps what was shown. The Python of a container is a fork
+    (forked.py); `compared` cases are run once more without, and must come to the same."""
 
-    def __init__(self, theatre, judges, prefect):
+    # Of the cases on a database that is migrated, besides two on an empty one.
+    EACH = 6
+
+    def __init__(self, theatre, judges, forks, prefect):
         self.theatre, self.judges, self.prefect = theatre, judges, prefect
+        self.forks = forks
         self.lock = threading.Lock()
+        self.compared, self.agreed = set(), collections.Counter()
         self.harm, self.runs, self.shown = [], [], collections.Counter()
         self.still, self.stopped, self.migrated = {}, {}, {}
 
@@ -254,9 +260,15 @@ class Play:
         database = self.theatre.database()
         stage = self.theatre.stage(self.prefect, case.holds, database)
         judged = self.judges.judge(stage, case.server)
-        code = self.look(case, judged, "empty", stage.run(case.ours, SECONDS))
+        process = self.run(case, stage)
+        code = self.look(case, judged, "empty", process)
+        if case in self.compared:
+            other = self.theatre.stage(
+                self.prefect, case.holds, self.theatre.database()
+            )
+            self.compare(case, stage, process, other)
         if judged["starts"] and not code:
-            self.look(case, judged, "migrated", stage.run(case.ours, SECONDS))
+            self.look(case, judged, "migrated", self.run(case, stage))
             sqlite = judged["driver"] == "sqlite"
             if not case.unnamed():
                 kept = judged["name"] if sqlite else database
@@ -265,21 +277,43 @@ class Play:
     def again(self, case):
         """On a database that this Prefect has migrated."""
         stage = self.theatre.stage(self.prefect, case.holds, self.on("postgresql"))
+        other = self.theatre.stage(self.prefect, case.holds, self.on("postgresql"))
         process = None
         if not case.on_sqlite():
-            process = stage.run(case.ours, SECONDS)
+            process = self.run(case, stage)
             needs = f"as Prefect {self.prefect} needs it"
             if process.process.returncode == 0 and needs in process.output():
                 # It has seen the schema: there is nothing to judge, which takes longer.
+                if case in self.compared:
+                    self.compare(case, stage, process, other)
                 self.runs.append(case)
                 self.shown["postgresql"] += 1
                 return
         judged = self.judges.judge(stage, case.server)
         if judged["driver"] == "sqlite":
-            shutil.copy(self.on("sqlite"), judged["name"])
+            for each in stage, other:
+                name = judged["name"].replace(str(stage.root), str(each.root))
+                Path(name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.on("sqlite"), name)
             process = None  # that was an empty one
-        process = process or stage.run(case.ours, SECONDS)
+        process = process or self.run(case, stage)
         self.look(case, judged, "migrated", process)
+        if case in self.compared:
+            self.compare(case, stage, process, other)
+
+    def run(self, case, stage):
+        return stage.run(case.ours, SECONDS, forks=self.forks)
+
+    def compare(self, case, stage, process, other):
+        """The same in processes of its own: as many words, and the same end."""
+        fresh = other.run(case.ours, SECONDS)
+        ends = [
+            (ran.process.returncode, re.sub(rf"\b{on.database}\b", "", ran.output().replace(str(on.root), "")))
+            for on, ran in ((stage, process), (other, fresh))
+        ]  # fmt: skip
+        if ends[0] != ends[1]:
+            self.failed(case, f"as a fork {ends[0]}, otherwise {ends[1]}")
+        self.agreed[case.on_sqlite()] += 1
 
     def on(self, driver):
         """What has been migrated; where nothing of ours has done so, by Prefect alone."""
@@ -318,8 +352,11 @@ class Play:
         for case in cases:
             first.setdefault(case.like(), case)
         first = list(first.values())
+        rest = [case for case in cases if case not in first]
+        one = {case.on_sqlite(): case for case in reversed(first)}
+        self.compared = {*one.values(), *rest[:: self.EACH]}
         self.at_once(self.empty, first)
-        self.at_once(self.again, [case for case in cases if case not in first])
+        self.at_once(self.again, rest)
         return len(first)
 
     def at_once(self, do, cases):
@@ -353,14 +390,14 @@ def of(table, prefect):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("prefect", RELEASES)
-def test_manifests(theatre, judges, note, tmp_path, prefect):
+def test_manifests(theatre, judges, forks, note, tmp_path, prefect):
     """Each container that is added to a fixture or a generated manifest which `check` does not
     refuse exits 0 on a migrated database, and each kind of them (script or plain call, PostgreSQL
     or SQLite, what the Secrets hold) on an empty one before, wherever the server would start."""
     sources = [*fixtures(prefect), *generated.written(tmp_path, prefect)]
     found, refused = told_apart(sources, prefect)
     every, unrun = cases(theatre, prefect, found)
-    play = Play(theatre, judges, prefect)
+    play = Play(theatre, judges, forks, prefect)
     empty = play.all(every)
     note(
         f"{len(sources)} manifests, {refused} of them refused: {len(every)} containers, "
@@ -372,6 +409,7 @@ def test_manifests(theatre, judges, note, tmp_path, prefect):
     assert not unrun
     assert play.still == of(STILL, prefect)
     assert play.stopped.keys() == of(STOPPED, prefect).keys()
+    assert play.agreed[True] and play.agreed[False]
     assert min(play.shown["postgresql"], play.shown["sqlite"]) >= 4, play.shown
 
 

@@ -42,13 +42,17 @@ def job_line(guard, change):
 
 
 @pytest.mark.parametrize("change", [SHELL, PLAIN], ids=["the chart's script", "plain"])
-def test_job_beside_init_containers(guard, postgres, start, note, change):
+def test_job_beside_init_containers(guard, postgres, start, forks, note, change):
     """The official chart's Job and eight initContainers at once on an empty database, five rounds: none fails."""
     slowest, job = 0, job_line(guard, change)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         database = postgres.create_database()
         lines = [job, *[guarded()] * 8]
-        pods = [start(line, database.url()) for line in lines]
+        # From the second round on as forks, which are at the database nearer together.
+        pods = [
+            start(line, database.url(), forks=forks if number else None)
+            for line in lines
+        ]
         assert [pod.wait() for pod in pods] == [0] * 9, [pod.output() for pod in pods]
         assert sum(STARTED in pod.output() for pod in pods) == 1
         assert not database.invalid_indexes() and not database.locks()

@@ -10,6 +10,7 @@ and not four.
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -18,27 +19,14 @@ import signal
 import sys
 import warnings
 
+from forked import foreign
+
 warnings.simplefilter("ignore")
 
-for name in (
-    "alembic.config",
-    "asyncpg",
-    "aiosqlite",
-    "cryptography.x509",
-    "fastapi",
-    "griffe",
-    "httpx",
-    "jinja2",
-    "jsonschema",
-    "pendulum",
-    "pydantic_settings",
-    "rich.console",
-    "sqlalchemy.ext.asyncio",
-    "sqlalchemy.orm",
-    "websockets",
-):
+for name in foreign(sys.executable):
     with contextlib.suppress(ImportError):  # it saves time, no more
         importlib.import_module(name)
+gc.freeze()
 
 DEAD = {"starts": False, "driver": None, "name": None}
 # An engine has so long to connect; whoever has said nothing after the second has no answer.
