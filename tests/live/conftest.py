@@ -80,17 +80,21 @@ def forks():
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(request, tmp_path):
     """Start a process as in a container of an image with some Prefect; all are killed at
-    the end of the test, and none may have shown a password."""
+    the end of the test, and none may have shown a password. In a file that says `FORKS = True`
+    their Python is a fork, but where a test passes `forks=None`."""
     processes = []
     numbers = itertools.count()
+    usual = None
+    if getattr(request.module, "FORKS", False):
+        usual = request.getfixturevalue("forks")
 
-    def start(command, url=None, prefect=migration.NEWEST, **env):
+    def start(command, url=None, prefect=migration.NEWEST, forks=usual, **env):
         log = tmp_path / f"log-{next(numbers)}"
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        env = migration.environment(prefect, home, url, **env)
+        env = migration.environment(prefect, home, url, forks, **env)
         processes.append(migration.Process(command, env, log))
         return processes[-1]
 

@@ -9,6 +9,7 @@ import pytest
 from migration import MIDWAY, NEWEST, STARTED, guarded
 from services import HOST, Postgres, until
 
+FORKS = True
 WAIT = 1
 
 
