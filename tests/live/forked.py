@@ -108,7 +108,7 @@ class Forks:
         log = address.with_suffix(".log").open("wb")
         process = subprocess.Popen(
             [venv / "python", __file__, str(listener.fileno())],
-            pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, cwd="/",
+            pass_fds=[listener.fileno()], stdin=subprocess.PIPE, cwd="/",
             stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
             start_new_session=True,
         )  # fmt: skip
@@ -184,9 +184,12 @@ def serve(listener):
 
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
+    selector.register(0, selectors.EVENT_READ)  # ends with whoever has started us
     children = {}
     while True:
         for key, _ in selector.select():
+            if key.fileobj == 0:
+                sys.exit(0)
             if key.fileobj is listener:
                 connection, _ = listener.accept()
                 asked, files = receive(connection)

@@ -244,8 +244,8 @@ class Play:
     """Runs cases of one Prefect, and keeps what was shown. The Python of a container is a fork
     (forked.py); `compared` cases are run once more without, and must come to the same."""
 
-    # Of the cases on a database that is migrated, besides two on an empty one.
-    EACH = 6
+    # One in so many cases on a migrated database, of PostgreSQL and of SQLite, and one on an empty one.
+    EACH = 8
 
     def __init__(self, theatre, judges, forks, prefect):
         self.theatre, self.judges, self.prefect = theatre, judges, prefect
@@ -305,15 +305,21 @@ class Play:
         return stage.run(case.ours, SECONDS, forks=self.forks)
 
     def compare(self, case, stage, process, other):
-        """The same in processes of its own: as many words, and the same end."""
+        """The same in processes of its own: the same words, and the same end."""
         fresh = other.run(case.ours, SECONDS)
-        ends = [
-            (ran.process.returncode, re.sub(rf"\b{on.database}\b", "", ran.output().replace(str(on.root), "")))
-            for on, ran in ((stage, process), (other, fresh))
-        ]  # fmt: skip
+        ends = [self.end(*ran) for ran in ((stage, process), (other, fresh))]
         if ends[0] != ends[1]:
             self.failed(case, f"as a fork {ends[0]}, otherwise {ends[1]}")
         self.agreed[case.on_sqlite()] += 1
+
+    @staticmethod
+    def end(stage, process):
+        """How a container ended, wherever it ran. What it says of other databases depends on what
+        is there by then."""
+        text = process.output().replace(str(stage.root), "")
+        text = re.sub(rf"\b{stage.database}(?=_free\b|\b)", "", text)
+        lines = [line for line in text.splitlines() if "did you mean" not in line]
+        return process.process.returncode, lines
 
     def on(self, driver):
         """What has been migrated; where nothing of ours has done so, by Prefect alone."""
@@ -353,8 +359,11 @@ class Play:
             first.setdefault(case.like(), case)
         first = list(first.values())
         rest = [case for case in cases if case not in first]
-        one = {case.on_sqlite(): case for case in reversed(first)}
-        self.compared = {*one.values(), *rest[:: self.EACH]}
+        self.compared = {next(case for case in first if not case.on_sqlite())}
+        for sqlite in (False, True):
+            like = [case for case in rest if case.on_sqlite() == sqlite]
+            like = like or [case for case in first if case.on_sqlite() == sqlite]
+            self.compared.update(like[:: self.EACH])
         self.at_once(self.empty, first)
         self.at_once(self.again, rest)
         return len(first)
