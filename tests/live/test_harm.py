@@ -244,7 +244,7 @@ class Play:
     """Runs cases of one Prefect, and keeps what was shown. The Python of a container is a fork
     (forked.py); `compared` cases are run once more without, and must come to the same."""
 
-    # One in so many cases on a migrated database, of PostgreSQL and of SQLite, and one on an empty one.
+    # Two cases, so many apart, on a migrated PostgreSQL and SQLite each, and one on an empty database.
     EACH = 8
 
     def __init__(self, theatre, judges, forks, prefect):
@@ -363,7 +363,7 @@ class Play:
         for sqlite in (False, True):
             like = [case for case in rest if case.on_sqlite() == sqlite]
             like = like or [case for case in first if case.on_sqlite() == sqlite]
-            self.compared.update(like[:: self.EACH])
+            self.compared.update(like[:: self.EACH][:2])
         self.at_once(self.empty, first)
         self.at_once(self.again, rest)
         return len(first)
