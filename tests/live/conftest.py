@@ -80,17 +80,13 @@ def forks():
 
 
 @pytest.fixture
-def start(request, tmp_path):
+def start(tmp_path):
     """Start a process as in a container of an image with some Prefect; all are killed at
-    the end of the test, and none may have shown a password. In a file that says `FORKS = True`
-    their Python is a fork, but where a test passes `forks=None`."""
+    the end of the test, and none may have shown a password. With `forks` its Python is one."""
     processes = []
     numbers = itertools.count()
-    usual = None
-    if getattr(request.module, "FORKS", False):
-        usual = request.getfixturevalue("forks")
 
-    def start(command, url=None, prefect=migration.NEWEST, forks=usual, **env):
+    def start(command, url=None, prefect=migration.NEWEST, forks=None, **env):
         log = tmp_path / f"log-{next(numbers)}"
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)

@@ -13,8 +13,6 @@ from migration import (
     guarded,
 )  # fmt: skip
 
-# Each test starts one or two, and looks at what they say and leave.
-FORKS = True
 UNLOCKED = "migrating without one"
 NEEDED = "as Prefect {} needs it"
 TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_"
@@ -73,10 +71,10 @@ def test_schema_of_another(database, start):
 
 def test_at_head(migrated, start, note):
     """The schema is what the image needs: exit 0 without a start of the command."""
-    again = start(guarded(), migrated.url(), forks=None)
+    again = start(guarded(), migrated.url())
     assert again.wait() == 0
     assert NEEDED.format(NEWEST) in again.output() and STARTED not in again.output()
-    plain = start(UPGRADE, migrated.url(), forks=None)
+    plain = start(UPGRADE, migrated.url())
     assert plain.wait() == 0
     note(f"{again.seconds:.1f} s, the plain call {plain.seconds:.1f} s")
 
@@ -149,7 +147,7 @@ def test_modules_of_the_working_directory(database, start, tmp_path):
         (tmp_path / f"home/{name}.py").write_text(
             "raise SystemExit('the wrong module')"
         )
-    process = start(guarded(("echo", "fine")), database.url(), forks=None)
+    process = start(guarded(("echo", "fine")), database.url())
     assert process.wait(60) == 0
     assert UNLOCKED not in process.output() and "fine" in process.output()
 

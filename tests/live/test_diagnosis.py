@@ -9,7 +9,6 @@ import pytest
 from migration import MIDWAY, NEWEST, STARTED, guarded
 from services import HOST, Postgres, until
 
-FORKS = True
 WAIT = 1
 
 

@@ -21,7 +21,6 @@ from migration import (
 from podrunner import Cluster
 from services import until
 
-FORKS = True
 ROUNDS = 5
 CHART = ROOT / "tests/fixtures/manifests/job/helm-2026-db-migrations-job.yaml"
 # Debian 12's sh does not know the `pipefail` of the chart's script.

@@ -7,7 +7,6 @@ import pytest
 from migration import MIDWAY, NEWEST, OLDEST, STARTED, guarded, waiting
 from services import until
 
-FORKS = True
 SAYS = "waiting for Job migrate"
 
 
