@@ -409,6 +409,30 @@ fn a_flood_of_the_largest_bodies_stays_in_its_memory() {
     assert!(grown <= MEMORY, "{grown} bytes more");
 }
 
+/// An update with as many containers in both objects as are read: the chart gives a replica 128 MiB.
+#[test]
+fn the_most_objects_that_are_read_stay_in_memory() {
+    let process = Process::start(&["--handler-timeout", "30s"]);
+    let object = |image: &str| {
+        let server = format!(r#"{{"name":"s","image":"{image}","command":["prefect","server","start"]}}"#);
+        let containers = "{},".repeat(49_900);
+        format!(
+            r#"{{"metadata":{{"name":"p"}},"spec":{{"template":{{"spec":{{"containers":[{containers}{server}]}}}}}}}}"#
+        )
+    };
+    let body = format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u","kind":{{"group":"apps",
+        "version":"v1","kind":"Deployment"}},"operation":"UPDATE","oldObject":{},"object":{}}}}}"#,
+        object("prefecthq/prefect:3.8.8"),
+        object("prefecthq/prefect:3.9.1"),
+    );
+    let (client, idle) = (process.client(), process.peak());
+    let reply = client.post("/validate", body.as_bytes());
+    assert!(reply.status == 200 && reply.body.contains("PSG201"), "{}", reply.body);
+    let grown = process.peak() - idle;
+    assert!(grown <= 96 << 20, "{grown} bytes more");
+}
+
 #[test]
 fn every_flag_is_also_a_variable() {
     let help = command().arg("--help").output().unwrap();
