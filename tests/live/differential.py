@@ -92,27 +92,8 @@ class Reached(Exception):
     """A file would be opened."""
 
 
-def remember_types():
-    """Whether the type of a setting is a complex one depends on that type alone; it is found out anew for each setting
-    of each case, which takes a third of the time. `--plain` leaves that as it is."""
-    from pydantic_settings.sources import base, utils
-
-    find, known = utils._annotation_is_complex, {}
-
-    def is_complex(annotation, metadata, *more):
-        key = id(annotation), *map(id, metadata)
-        if key not in known:
-            # What is kept is alive, so that its number stays its own.
-            known[key] = find(annotation, metadata, *more), annotation, metadata
-        return known[key][0]
-
-    base._annotation_is_complex = is_complex
-
-
 asyncpg.connect_utils._connect_addr = reach
 aiosqlite.connect = reach_file
-if "--plain" not in sys.argv:
-    remember_types()
 
 
 async def connect(url, settings):
@@ -498,7 +479,6 @@ def main():
     arguments.add_argument("cases", nargs="?")
     arguments.add_argument("--seed", type=int, default=20261123)
     arguments.add_argument("--count", type=int, default=1500)
-    arguments.add_argument("--plain", action="store_true", help="nothing of Prefect's is remembered from case to case")
     options = arguments.parse_args()
     cases = json.load(open(options.cases)) if options.cases else []
     for edge in EDGES:
