@@ -276,29 +276,32 @@ class Play:
 
     def again(self, case):
         """On a database that this Prefect has migrated."""
-        stage = self.theatre.stage(self.prefect, case.holds, self.on("postgresql"))
-        other = self.theatre.stage(self.prefect, case.holds, self.on("postgresql"))
+        database = self.on("postgresql")
+        stage, *others = stages = [
+            self.theatre.stage(self.prefect, case.holds, database)
+            for _ in range(2 if case in self.compared else 1)
+        ]
         process = None
         if not case.on_sqlite():
             process = self.run(case, stage)
             needs = f"as Prefect {self.prefect} needs it"
             if process.process.returncode == 0 and needs in process.output():
                 # It has seen the schema: there is nothing to judge, which takes longer.
-                if case in self.compared:
+                for other in others:
                     self.compare(case, stage, process, other)
                 self.runs.append(case)
                 self.shown["postgresql"] += 1
                 return
         judged = self.judges.judge(stage, case.server)
         if judged["driver"] == "sqlite":
-            for each in stage, other:
+            for each in stages:
                 name = judged["name"].replace(str(stage.root), str(each.root))
                 Path(name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(self.on("sqlite"), name)
             process = None  # that was an empty one
         process = process or self.run(case, stage)
         self.look(case, judged, "migrated", process)
-        if case in self.compared:
+        for other in others:
             self.compare(case, stage, process, other)
 
     def run(self, case, stage):
