@@ -135,6 +135,7 @@ pub fn decide_around(
     })
 }
 
+/// Decides one request for anything but a Secret; `locate` finds the template in an object as the request holds it.
 fn decide_workload<'a, 'p: 'a, O>(
     endpoint: Endpoint,
     request: &Request<'a, O>,
