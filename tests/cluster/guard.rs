@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::world::until;
@@ -15,9 +16,17 @@ pub(crate) struct Guard {
     admin: u16,
 }
 
-/// A port that was free a moment ago. The API server has to know it before the guard runs, and keep it over a restart.
+/// A port that was free a moment ago. The API server has to know it before the guard runs, and keep it over a restart. So
+/// it is none of those that the kernel gives to connections (from 32768 on): one of kubectl's would take it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let candidate = || {
+        // Tests run side by side, each in a process of its own.
+        let number = std::process::id().wrapping_mul(16).wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(20_000 + number % 12_000).expect("below 32 000")
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(candidate).take(1_000).find(is_free).expect("a free port")
 }
 
 impl Guard {
