@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -27,8 +28,8 @@ impl<'a> Raw<'a> {
     }
 
     /// A copy.
-    pub fn to_boxed(self) -> Box<RawValue> {
-        self.0.to_owned()
+    pub fn to_shared(self) -> Arc<RawValue> {
+        self.0.to_owned().into()
     }
 
     /// The text.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -279,8 +280,8 @@ pub enum Fix {
         remove: Option<usize>,
         /// Where it goes, counted after the removal.
         at: usize,
-        /// The container; `null` once it has been taken over into a patch.
-        container: Box<RawValue>,
+        /// The container.
+        container: Arc<RawValue>,
     },
     /// Take our own container away.
     Remove {

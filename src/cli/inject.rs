@@ -260,8 +260,8 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
 fn change(operation: &migration::Operation, object: &str) -> Change {
     let pointer = format!("{object}{}", operation.path);
     let value = || {
-        let text = operation.value.as_ref().map_or("null", |value| value.get());
-        serde_json::from_str(text).expect("the value of an operation is JSON: the patch was just applied")
+        serde_json::to_value(&operation.value)
+            .expect("the value of an operation is JSON: the patch was just applied")
     };
     match operation.op {
         migration::Op::Remove => Change::Remove(pointer),

@@ -253,23 +253,22 @@ fn judge(
         ratchet(&mut decision.findings, old, settings);
     }
     // A Job's template is immutable: what was locked is put back, whatever the policy says of it now.
-    let mut restored = match endpoint {
-        Endpoint::Mutate if old.is_some() => subject.plan.locks.clone(),
+    let restored = match endpoint {
+        Endpoint::Mutate if old.is_some() => subject.plan.locks.iter().collect(),
         _ => Vec::new(),
     };
     if !restored.is_empty() {
-        decision.edits = restored.iter().map(Fix::verb).collect();
-        decision.operations = migration::operations(workload, restored.iter_mut().collect());
+        decision.edits = restored.iter().map(|fix| fix.verb()).collect();
+        decision.operations = migration::operations(workload, &restored);
     } else if endpoint == Endpoint::Mutate && !decision.silent {
         if annotates {
             let left = settle_left(&subject, &decision.findings, left);
             decision.annotations = annotation::operations(workload, &left);
         }
-        let fixes = decision.findings.iter_mut().filter_map(|finding| finding.fix.as_mut());
-        let fixes: Vec<&mut Fix> = fixes.collect();
+        let fixes: Vec<&Fix> = decision.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
         decision.edits = fixes.iter().map(|fix| fix.verb()).collect();
         decision.edits.extend((!decision.annotations.is_empty()).then_some("annotate"));
-        decision.operations = migration::operations(workload, fixes);
+        decision.operations = migration::operations(workload, &fixes);
     }
     rule::fold(&mut decision.findings);
     decision

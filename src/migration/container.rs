@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -51,7 +51,7 @@ struct Migration<'a> {
 }
 
 /// The script as a JSON string, escaped once: it is most of what a patch holds.
-static QUOTED_SCRIPT: LazyLock<Box<RawValue>> = LazyLock::new(|| json(&SCRIPT));
+static QUOTED_SCRIPT: LazyLock<Arc<RawValue>> = LazyLock::new(|| json(&SCRIPT));
 
 fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
@@ -76,7 +76,7 @@ fn words<S: Serializer>(words: &[Cow<'_, str>], serializer: S) -> Result<S::Ok, 
 ///
 /// There is no deadline: an interrupted `CREATE INDEX CONCURRENTLY` leaves an unusable index behind
 /// (PrefectHQ/prefect#23032).
-pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -> Box<RawValue> {
+pub fn render(server: &Container<'_>, call: &CommandLine<'_>, policy: &Policy) -> Arc<RawValue> {
     let copied = lists(server, policy);
     let container = Migration {
         name: NAME,

@@ -14,9 +14,10 @@ mod scripted;
 mod staleness;
 
 use std::fmt;
+use std::sync::Arc;
 
 use json_patch::jsonptr::{Pointer, PointerBuf};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::kubernetes::Workload;
@@ -34,7 +35,25 @@ pub struct Operation {
     pub path: PointerBuf,
     /// The value; `None` for [`Op::Remove`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Box<RawValue>>,
+    pub value: Option<Value>,
+}
+
+/// What an operation puts in. A container is most of a patch: it is not copied on its way there.
+#[derive(Clone)]
+pub enum Value {
+    /// This.
+    One(Arc<RawValue>),
+    /// A list that holds this alone.
+    ListOf(Arc<RawValue>),
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::One(value) => value.as_ref().serialize(serializer),
+            Value::ListOf(value) => [value.as_ref()].serialize(serializer),
+        }
+    }
 }
 
 /// What an operation does.
@@ -58,12 +77,12 @@ impl fmt::Debug for Operation {
 
 impl Operation {
     /// Puts `value` there.
-    pub(crate) fn add(path: PointerBuf, value: Box<RawValue>) -> Self {
-        Operation { op: Op::Add, path, value: Some(value) }
+    pub(crate) fn add(path: PointerBuf, value: Arc<RawValue>) -> Self {
+        Operation { op: Op::Add, path, value: Some(Value::One(value)) }
     }
 
-    fn replace(path: PointerBuf, value: Box<RawValue>) -> Self {
-        Operation { op: Op::Replace, path, value: Some(value) }
+    fn replace(path: PointerBuf, value: Arc<RawValue>) -> Self {
+        Operation { op: Op::Replace, path, value: Some(Value::One(value)) }
     }
 
     /// Takes away what is there.
@@ -74,12 +93,10 @@ impl Operation {
 
 /// The operations that carry out `fixes`, in an order in which their indexes stay true: images first, then our
 /// own container.
-///
-/// The containers to be put there move from the fixes into the operations: they are most of a patch.
-pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operation> {
+pub fn operations(workload: &Workload<'_>, fixes: &[&Fix]) -> Vec<Operation> {
     let list = workload.template_pointer.concat(Pointer::from_static("/spec/initContainers"));
     let mut operations = Vec::new();
-    for fix in &fixes {
+    for fix in fixes {
         if let Fix::Pin { index, image } = fix {
             let path = list.with_trailing_token(*index).with_trailing_token("image");
             let absent = workload.template.spec.init_containers()[*index].image.is_empty();
@@ -90,7 +107,7 @@ pub fn operations(workload: &Workload<'_>, fixes: Vec<&mut Fix>) -> Vec<Operatio
     for fix in fixes {
         match fix {
             Fix::Place { remove, at, container } => {
-                place(&mut operations, workload, &list, (*remove, *at), std::mem::take(container));
+                place(&mut operations, workload, &list, (*remove, *at), container.clone());
             }
             Fix::Remove { index } => operations.push(Operation::remove(list.with_trailing_token(*index))),
             Fix::Lock { index, command, args, message_policy } => {
@@ -135,10 +152,11 @@ fn place(
     workload: &Workload<'_>,
     list: &Pointer,
     (remove, at): (Option<usize>, usize),
-    container: Box<RawValue>,
+    container: Arc<RawValue>,
 ) {
     let Some(present) = &workload.template.spec.init_containers else {
-        return operations.push(Operation::add(list.to_buf(), json(&[container])));
+        let value = Some(Value::ListOf(container));
+        return operations.push(Operation { op: Op::Add, path: list.to_buf(), value });
     };
     let mut length = present.len();
     if let Some(index) = remove {
@@ -153,8 +171,8 @@ fn place(
 }
 
 /// A value as the text that an operation holds.
-pub(crate) fn json(value: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("strings and JSON always serialise")
+pub(crate) fn json(value: &impl Serialize) -> Arc<RawValue> {
+    serde_json::value::to_raw_value(value).expect("strings and JSON always serialise").into()
 }
 
 /// The patch as JSON text.
@@ -162,7 +180,7 @@ pub fn to_json<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> Vec<u
     let operations: Vec<&Operation> = operations.into_iter().collect();
     let values = operations.iter().filter_map(|operation| operation.value.as_ref());
     // The values are most of it.
-    let length = values.map(|value| value.get().len() + 128).sum();
+    let length = values.map(|(Value::One(value) | Value::ListOf(value))| value.get().len() + 128).sum();
     let mut text = Vec::with_capacity(length);
     serde_json::to_writer(&mut text, &operations).expect("strings and JSON always serialise");
     text

@@ -181,7 +181,7 @@ fn correction(
             .map(|before| before.workload),
     };
     let container = match kept.and_then(text_of_ours) {
-        Some(kept) => kept.to_boxed(),
+        Some(kept) => kept.to_shared(),
         None => container::render(lead.container, call, &settings.migration),
     };
     Some((Fix::Place { remove: ours, at, container }, difference))
