@@ -7,47 +7,17 @@
 //! ```
 //!
 //! Modules are layers: a file imports from its own or from lower ones, and no circle of files exists
-//! (`docs/architecture.md` has the order, `tests/it/layers.rs` holds it). The pure part knows no HTTP, TLS, async, clock,
-//! files or environment; `tests/it/structure.rs` reads the sources to keep it so.
+//! (`docs/architecture.md` has the order, `tests/it/layers.rs` holds it). The pure part is the package of `src/core.rs`;
+//! the rest of the program is here, around it.
 #![forbid(unsafe_code)]
 // Output goes through the writers that commands are given; tests and benches may print.
 #![warn(unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
 
-// The pure part: what `clippy.toml` disallows (files, network, clock, environment, unordered maps) is an error.
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod answer;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod decision;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod environment;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod json;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod kubernetes;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod migration;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod policy;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod prefect;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod review;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod rule;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod rules;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod server;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod shell;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod subject;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod surroundings;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
-pub mod text;
+pub use prefect_guard_core::{
+    answer, decision, environment, json, kubernetes, migration, policy, prefect, review, rule, rules, server,
+    shell, subject, surroundings, text,
+};
 
-// The shell around it.
 pub mod cli;
 #[cfg(feature = "cluster")]
 pub mod cluster;

@@ -13,9 +13,9 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use prefect_guard::answer::answer;
-use prefect_guard::decision::Endpoint;
-use prefect_guard::policy::Policy;
+use prefect_guard_core::answer::answer;
+use prefect_guard_core::decision::Endpoint;
+use prefect_guard_core::policy::Policy;
 use support::{CHART, HUGE, LARGE, SIZES, SMALL, Whose, image_bump, mutated, review};
 
 /// Where the recorded counts are, beside this package's manifest.

@@ -2,10 +2,10 @@
 //! the last applied configuration in place. Their shape is that of the official chart's server Deployment.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
-use prefect_guard::decision::{Endpoint, decide};
-use prefect_guard::migration;
-use prefect_guard::policy::Policy;
-use prefect_guard::review::Request;
+use prefect_guard_core::decision::{Endpoint, decide};
+use prefect_guard_core::migration;
+use prefect_guard_core::policy::Policy;
+use prefect_guard_core::review::Request;
 use serde_json::{Map, Value, json};
 
 /// Whose object a review carries.
